@@ -1,0 +1,1 @@
+"""The device daemon: serves a local model, keeps a registry, follows a signed desired state."""

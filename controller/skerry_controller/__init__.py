@@ -1,0 +1,1 @@
+"""The controller: the service, and the operator's command line."""
