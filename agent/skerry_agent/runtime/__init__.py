@@ -1,0 +1,65 @@
+"""Answers from local models: one child process per loaded model, never llama.cpp in the daemon itself.
+
+Use it as ``async with pool.lease(model) as runner`` and, inside,
+``async with aclosing(runner.generate(request)) as events: async for event in events: …``.
+"""
+
+from skerry_agent.runtime.errors import (
+    GenerationFailedError,
+    InvalidRequestError,
+    ModelLoadError,
+    ModelOutOfServiceError,
+    ModelUnavailableError,
+    NoChatTemplateError,
+    PromptTooLongError,
+    QueueFullError,
+    RunnerCrashedError,
+)
+from skerry_agent.runtime.model import (
+    ModelFile,
+    ModelInfo,
+    ModelStatus,
+    RunnerOptions,
+    RuntimeLimits,
+    RuntimeMetrics,
+)
+from skerry_agent.runtime.pool import ModelPool
+from skerry_agent.runtime.requests import (
+    ChatMessage,
+    FinishEvent,
+    GenerateEvent,
+    GenerateRequest,
+    Sampling,
+    Timings,
+    TokenEvent,
+    Usage,
+)
+from skerry_agent.runtime.runner import Runner
+
+__all__ = [
+    "ChatMessage",
+    "FinishEvent",
+    "GenerateEvent",
+    "GenerateRequest",
+    "GenerationFailedError",
+    "InvalidRequestError",
+    "ModelFile",
+    "ModelInfo",
+    "ModelLoadError",
+    "ModelOutOfServiceError",
+    "ModelPool",
+    "ModelStatus",
+    "ModelUnavailableError",
+    "NoChatTemplateError",
+    "PromptTooLongError",
+    "QueueFullError",
+    "Runner",
+    "RunnerCrashedError",
+    "RunnerOptions",
+    "RuntimeLimits",
+    "RuntimeMetrics",
+    "Sampling",
+    "Timings",
+    "TokenEvent",
+    "Usage",
+]

@@ -1,0 +1,154 @@
+"""The values that the runtime is configured with and tells about itself."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+KiB = 1024
+MiB = 1024 * KiB
+
+RunnerState = Literal["loading", "ready", "crashed", "out_of_service"]
+RunnerRole = Literal["serving", "candidate", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model file on this device that was verified against its digest already.
+
+    Attributes:
+        path: The GGUF file; it must not change while a runner has it mapped.
+        sha256: Lower-case hex digest of the whole file; the pool's key.
+        label: What people call it (``name@version``); for logs, status and errors.
+    """
+
+    path: Path
+    sha256: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerOptions:
+    """How one runner runs its model.
+
+    Attributes:
+        context_tokens: Prompt and answer together; bounded by what the model was trained on.
+        threads: Threads of the engine; 0 means as many as this process may use cores.
+        batch_tokens: Prompt tokens per engine step: a cancelled request stops within one step.
+    """
+
+    context_tokens: int = 2048
+    threads: int = 0
+    batch_tokens: int = 256
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot work."""
+        if self.context_tokens < 1 or self.threads < 0 or self.batch_tokens < 1:
+            raise ValueError(f"impossible runner options: {self}")
+
+    @property
+    def thread_count(self) -> int:
+        """The number of threads, with 0 resolved."""
+        return self.threads or len(os.sched_getaffinity(0))
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeLimits:
+    """Bounds and deadlines of the runtime; times are in seconds, sizes in bytes.
+
+    Attributes:
+        max_queue: Requests that may wait for one runner, besides the one that runs.
+        max_loaded: Serving runners at the same time; candidates come on top.
+        max_prompt_bytes: All text of one request.
+        load_timeout_s: From starting the process to the model being ready.
+        ping_interval_s: How often an idle or busy runner is asked whether it lives; 0 never asks.
+        ping_timeout_s: How long it may take to answer before it is killed.
+        stall_timeout_s: How long a running request may go without any progress before the runner is killed.
+        drain_timeout_s: How long a retired runner may finish its requests.
+        stop_timeout_s: From asking the process to end to killing it.
+        keep_alive_s: An unused model is unloaded after this time; 0 keeps it for ever.
+        crash_window_s: Crashes are counted within this time.
+        max_crashes: With so many crashes in the window the model is out of service until it has passed.
+        backoff_initial_s: Pause before the second restart in the window; it doubles with each further crash.
+        backoff_max_s: The longest such pause.
+        max_stderr_bytes: How much of a runner's stderr is kept for the crash report.
+    """
+
+    max_queue: int = 16
+    max_loaded: int = 1
+    max_prompt_bytes: int = 1 * MiB
+    load_timeout_s: float = 120.0
+    ping_interval_s: float = 15.0
+    ping_timeout_s: float = 15.0
+    stall_timeout_s: float = 120.0
+    drain_timeout_s: float = 60.0
+    stop_timeout_s: float = 5.0
+    keep_alive_s: float = 300.0
+    crash_window_s: float = 300.0
+    max_crashes: int = 5
+    backoff_initial_s: float = 0.5
+    backoff_max_s: float = 30.0
+    max_stderr_bytes: int = 16 * KiB
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a runner learned from the model that it loaded."""
+
+    architecture: str
+    description: str
+    parameters: int
+    model_bytes: int
+    vocabulary: int
+    context_tokens: int
+    train_context_tokens: int
+    has_chat_template: bool
+    load_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatus:
+    """One runner, or one model whose runner is gone, as it is now.
+
+    Attributes:
+        queue_depth: Requests that wait; ``in_flight`` counts those and the one that runs.
+        restarts: How often the pool had to start it again after a crash, since the daemon started.
+        rss_bytes: Resident memory of the process, mapped model pages included; 0 without a process.
+        last_error: One line about the last crash or failed load; None when there was none.
+    """
+
+    sha256: str
+    label: str
+    state: RunnerState
+    role: RunnerRole
+    pid: int | None
+    rss_bytes: int
+    restarts: int
+    queue_depth: int
+    in_flight: int
+    info: ModelInfo | None
+    last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeMetrics:
+    """Counters since the daemon started, over all models, and the latest figures.
+
+    Times to the first token are in milliseconds as the caller saw them, with the wait in the queue; rates are
+    of decoding alone. The ``last_`` and ``mean_`` figures are None before the first finished request.
+    """
+
+    requests: int
+    requests_failed: int
+    requests_cancelled: int
+    requests_refused: int
+    prompt_tokens: int
+    completion_tokens: int
+    last_tokens_per_s: float | None
+    mean_tokens_per_s: float | None
+    last_first_token_ms: float | None
+    mean_first_token_ms: float | None
+    queue_depth: int
+    in_flight: int
+    crashes: int
+    loads: int
