@@ -1,8 +1,8 @@
 """A model of less than 1 MB that llama.cpp loads in milliseconds: random weights, real tokenizer.
 
-The architecture is llama's. The tokenizer is byte-level BPE (GPT-2's), so that any text can be encoded and comes
-back unchanged. The weights are random, but the output layer leans towards printable pieces (see ``_leanings``),
-so that what the model "says" is valid UTF-8. Equal arguments give equal bytes.
+The architecture is llama. The tokenizer is byte-level BPE (GPT-2): any text can be encoded and comes back
+unchanged. The weights are random, but the output layer leans towards printable pieces (see ``_leanings``), so
+that what the model "says" is valid UTF-8. Equal arguments give equal bytes.
 """
 
 from collections.abc import Mapping
@@ -78,8 +78,8 @@ def write_tiny_gguf(
         vocabulary_extra: So many further tokens that no text produces, to make a big vocabulary.
         eos_lean: Logits by which the end of the answer leans up or down: at -1 the model hardly ever ends by
             itself, at 10 soon, at 30 at once.
-        overrides: Metadata values to replace (the key keeps its type), or None to leave the key out. A key that
-            the model does not have yet is added, its type guessed from the value.
+        overrides: Metadata values to replace (the key keeps its type), or None to leave the key out. A key
+            that the model does not have yet is added, its type guessed from the value.
     """
     path = Path(path)
     tokens, kinds, merges = _vocabulary(vocabulary_extra)
