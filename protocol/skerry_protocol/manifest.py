@@ -1,0 +1,153 @@
+"""The manifest: the signed description of one immutable artifact (a TUF target)."""
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from skerry_protocol.codec import Document, Part, decode, encode
+from skerry_protocol.errors import MalformedError, NameSyntaxError
+from skerry_protocol.limits import DEFAULT_LIMITS
+from skerry_protocol.names import ArtifactRef, check_name, check_sha256, check_version
+from skerry_protocol.selectors import Selector
+
+MAX_FILE_BYTES = 1 << 42
+MAX_ACCEPTANCE_TOKENS = 1024
+
+
+class Chunk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Part of a file: ``[offset, length, sha256]``, bytes and the hash of the raw bytes."""
+
+    offset: int
+    length: int
+    sha256: str
+
+
+class FileEntry(Part, frozen=True):
+    """One file: its hash, length in bytes, and chunks that cover it without gap or overlap."""
+
+    sha256: str
+    length: int
+    chunks: tuple[Chunk, ...]
+
+
+class Variant(Part, frozen=True, kw_only=True):
+    """The files for the devices that a selector over device facts matches; the first match wins.
+
+    Facts are the device's labels and ``arch`` (``platform.machine()``).
+    """
+
+    selector: str = ""
+    files: tuple[FileEntry, ...]
+
+
+class AcceptanceCheck(Part, frozen=True):
+    """A prompt that the candidate must answer on the device, and what must hold of the answer.
+
+    Attributes:
+        prompt: The user message (or the text to complete, for a model without a chat template).
+        max_tokens: Generation stops there.
+        min_tokens: Fewer generated tokens fail the check.
+        contains: Texts that must all occur in the answer.
+        regex: A pattern that must be found in the answer (``re.search``).
+    """
+
+    prompt: str
+    max_tokens: int = 16
+    min_tokens: int = 1
+    contains: tuple[str, ...] = ()
+    regex: str | None = None
+
+
+class Acceptance(Part, frozen=True):
+    """All checks of a trial and the time that they may take together, in seconds."""
+
+    checks: tuple[AcceptanceCheck, ...] = (AcceptanceCheck(prompt="Say hello."),)
+    deadline_s: float = 300.0
+
+
+class Manifest(Document, frozen=True):
+    """What an artifact is.
+
+    Attributes:
+        kind: ``model`` or ``adapter``.
+        license: As the file's header gives it (SPDX id where known), or ``None``.
+        parameter_class: ``below``, ``micro``, ``small``, ``medium`` or ``above``; models only.
+        memory_bytes: Predicted need at the default context: weights, KV cache, compute buffers.
+        description: Facts read from the model file's header, for people and selectors.
+    """
+
+    name: str
+    version: str
+    kind: str
+    variants: tuple[Variant, ...]
+    license: str | None = None
+    parameter_class: str | None = None
+    memory_bytes: int | None = None
+    description: dict[str, str | int | float | bool | None] = {}
+    acceptance: Acceptance = Acceptance()
+
+    @property
+    def ref(self) -> ArtifactRef:
+        """``name@version``."""
+        return ArtifactRef(self.name, self.version)
+
+    def variant_for(self, facts: Mapping[str, str]) -> Variant | None:
+        """The first variant whose selector matches the device's facts."""
+        return next((v for v in self.variants if Selector.parse(v.selector).matches(facts)), None)
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The manifest as the JSON that becomes the target."""
+    return encode(manifest)
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Decode and check a manifest.
+
+    Raises:
+        ProtocolError: It is malformed, too large, of a later version, or inconsistent.
+    """
+    manifest = decode(data, Manifest, limit_bytes=DEFAULT_LIMITS.max_manifest_bytes)
+    try:
+        check_name(manifest.name)
+        check_version(manifest.version)
+        for variant in manifest.variants:
+            Selector.parse(variant.selector)
+    except NameSyntaxError as error:
+        raise MalformedError(f"manifest: {error}") from error
+    if manifest.kind not in ("model", "adapter"):
+        raise MalformedError(f"manifest {manifest.ref}: kind {manifest.kind[:32]!r} is not model or adapter")
+    for entry in _files(manifest):
+        _check_file(entry, manifest)
+    for check in manifest.acceptance.checks:
+        if not 1 <= check.min_tokens <= check.max_tokens <= MAX_ACCEPTANCE_TOKENS:
+            raise MalformedError(f"manifest {manifest.ref}: token bounds of an acceptance check are off")
+    return manifest
+
+
+def _files(manifest: Manifest) -> Iterator[FileEntry]:
+    if not manifest.variants:
+        raise MalformedError(f"manifest {manifest.ref}: no variants")
+    for variant in manifest.variants:
+        if len(variant.files) != 1:
+            raise MalformedError(
+                f"manifest {manifest.ref}: a variant has {len(variant.files)} files, not one"
+            )
+        yield from variant.files
+
+
+def _check_file(entry: FileEntry, manifest: Manifest) -> None:
+    if not 0 < entry.length <= MAX_FILE_BYTES:
+        raise MalformedError(f"manifest {manifest.ref}: a file of {entry.length} bytes")
+    try:
+        check_sha256(entry.sha256)
+        end = 0
+        for chunk in entry.chunks:
+            check_sha256(chunk.sha256)
+            if chunk.offset != end or chunk.length <= 0:
+                raise MalformedError(f"manifest {manifest.ref}: chunks leave a gap or overlap at {end}")
+            end += chunk.length
+    except NameSyntaxError as error:
+        raise MalformedError(f"manifest {manifest.ref}: {error}") from error
+    if end != entry.length:
+        raise MalformedError(f"manifest {manifest.ref}: chunks cover {end} of {entry.length} bytes")

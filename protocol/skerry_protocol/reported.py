@@ -1,0 +1,157 @@
+"""The reported state: what a device really runs, and where it stands. Signed by the device."""
+
+from typing import Literal
+
+from skerry_protocol.codec import Document, Part, decode, encode
+from skerry_protocol.errors import MalformedError, NameSyntaxError
+from skerry_protocol.generation import GenerationMark
+from skerry_protocol.limits import DEFAULT_LIMITS
+from skerry_protocol.names import check_device
+
+SlotState = Literal[
+    "idle",
+    "resolving",
+    "checking",
+    "downloading",
+    "verifying",
+    "staged",
+    "trial",
+    "committed",
+    "rolled_back",
+    "refused",
+]
+TERMINAL_STATES: frozenset[SlotState] = frozenset({"idle", "committed", "rolled_back", "refused"})
+
+
+class Reason(Part, frozen=True):
+    """Why something was refused or rolled back: a stable code for programs, a message for people."""
+
+    code: str
+    message: str
+
+
+class RunningVersion(Part, frozen=True):
+    """What serves in a slot: the artifact, its target's hash (``None`` for local files), its file's hash."""
+
+    ref: str
+    target_sha256: str | None
+    file_sha256: str
+    signed: bool
+
+
+class SlotReport(Part, frozen=True):
+    """One slot.
+
+    Attributes:
+        state: Where the update of this slot stands.
+        active: What serves now.
+        target_path: The target that the state is about.
+        target_sha256: Its hash.
+        attempt: The attempt of the desired state that the state is about.
+        bytes_done: Verified bytes of the download.
+        bytes_total: Its length.
+        bytes_fetched: Bytes that came over the network for it.
+        reason: Set in ``refused`` and ``rolled_back``.
+        figures: Measured in the trial, such as ``tokens_per_s``.
+    """
+
+    state: SlotState
+    active: RunningVersion | None = None
+    target_path: str | None = None
+    target_sha256: str | None = None
+    attempt: int = 0
+    bytes_done: int = 0
+    bytes_total: int = 0
+    bytes_fetched: int = 0
+    reason: Reason | None = None
+    figures: dict[str, float] = {}
+
+
+class ConfigReport(Part, frozen=True):
+    """One config bundle: applied, or not and why."""
+
+    target_path: str
+    target_sha256: str
+    applied: bool
+    reason: Reason | None = None
+
+
+class Inventory(Part, frozen=True):
+    """Facts of the device; sizes in bytes."""
+
+    hostname: str = ""
+    arch: str = ""
+    os: str = ""
+    cpu_model: str = ""
+    cpu_count: int = 0
+    memory_bytes: int = 0
+    disk_bytes: int = 0
+
+
+class ReportedState(Document, frozen=True):
+    """One device's report.
+
+    Attributes:
+        boot_id: Random, new at each start of the agent.
+        counter: Rises with each report of a boot.
+        reported_at: The device's trusted time, Unix seconds.
+        desired: Generation and hash of the newest desired state that it accepted.
+        slots: Channel, or ``local/NAME``, -> report.
+        unsigned: Artifacts under ``local/`` that are active.
+    """
+
+    device: str
+    boot_id: str
+    counter: int
+    reported_at: int
+    agent_version: str
+    desired: GenerationMark | None = None
+    slots: dict[str, SlotReport] = {}
+    configs: tuple[ConfigReport, ...] = ()
+    inventory: Inventory = Inventory()
+    metadata_versions: dict[str, int] = {}
+    trust_epoch: int = 0
+    unsigned: tuple[str, ...] = ()
+
+
+class Status(Document, frozen=True):
+    """Presence: retained, and the session's will. Not signed, so never more than a hint."""
+
+    device: str
+    online: bool
+    boot_id: str = ""
+
+
+def encode_reported(report: ReportedState) -> bytes:
+    """The report as the JSON payload of a ``reported`` envelope."""
+    return encode(report)
+
+
+def decode_reported(payload: bytes) -> ReportedState:
+    """Decode and check the payload of a ``reported`` envelope.
+
+    Raises:
+        ProtocolError: It is malformed, too large or of a later version.
+    """
+    report = decode(payload, ReportedState, limit_bytes=DEFAULT_LIMITS.max_control_bytes)
+    try:
+        check_device(report.device)
+    except NameSyntaxError as error:
+        raise MalformedError(f"reported state: {error}") from error
+    if report.counter < 0 or not report.boot_id:
+        raise MalformedError("reported state: boot id and counter are needed")
+    return report
+
+
+def encode_status(status: Status) -> bytes:
+    """The status as JSON."""
+    return encode(status)
+
+
+def decode_status(data: bytes) -> Status:
+    """Decode a status message.
+
+    Raises:
+        ProtocolError: It is malformed, too large or of a later version.
+    """
+    return decode(data, Status, limit_bytes=1024)
