@@ -1,13 +1,13 @@
 """Reads the header of a GGUF file, strictly and within bounds, without building what is not needed.
 
-Source: ``ggml/docs/gguf.md`` for versions 2 and 3, little endian. Where llama.cpp is stricter than that document
-(name lengths, at most four dimensions), so is this reader. It never trusts a count or a length from the file:
-each is held against what is left of the buffer before anything is allocated or skipped.
+Source: ``ggml/docs/gguf.md`` for versions 2 and 3, little endian. Where llama.cpp is stricter than that (name
+lengths, at most four dimensions), so is this reader. It trusts no count or length from the file: each is held
+against what is left of the buffer before anything is allocated or skipped.
 """
 
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NoReturn, TypeAlias
@@ -30,7 +30,7 @@ Scalar: TypeAlias = int | float | bool | str
 
 @dataclass(frozen=True, slots=True)
 class GgufLimits:
-    """What a header may ask of its reader. Gemma 3's has 33 entries, 236 tensors and 6.5 MB, mostly vocabulary."""
+    """What a header may ask of its reader. Gemma 3's has 33 entries, 236 tensors and 6.5 MB."""
 
     max_header_bytes: int = 64 * 1024 * 1024
     max_metadata_entries: int = 4096
@@ -125,6 +125,17 @@ def read_gguf_header(
     if length < len(buffer):
         raise ValueError(f"file_length {length} is less than the {len(buffer)} bytes given")
     return _HeaderReader(buffer, length, limits).read()
+
+
+def iterate_strings(buffer: Buffer, span: ArraySpan) -> Iterator[bytes]:
+    """Yield the strings of an array that ``read_gguf_header`` found in the same ``buffer``, as raw bytes."""
+    if span.element_type is not ValueType.STRING:
+        raise ValueError(f"the array holds {span.element_type.name}, not strings")
+    position, unpack_from = span.offset, _U64.unpack_from
+    for _ in range(span.count):
+        start = position + 8
+        position = start + unpack_from(buffer, position)[0]
+        yield bytes(buffer[start:position])
 
 
 def _product(numbers: tuple[int, ...]) -> int:
@@ -273,8 +284,8 @@ class _HeaderReader:
             free_from, before = tensor.offset + tensor.length, f"tensor {tensor.name!r}"
         if tensors and self._file_length < free_from:
             raise ModelFileError(
-                f"the model file is truncated: it has {self._file_length} bytes, its tensors need {free_from}; get "
-                "it again"
+                f"the model file is truncated: it has {self._file_length} bytes, its tensors need "
+                f"{free_from}; get it again"
             )
         data_end = min(_aligned(free_from, alignment), self._file_length)
         if self._file_length - data_end > self._limits.max_trailing_bytes:
@@ -377,8 +388,8 @@ class _HeaderReader:
                 "it is damaged, or max_header_bytes is too small for this model"
             )
         raise ModelFileError(
-            f"the GGUF header is truncated or damaged: {what} goes beyond the {self._end} bytes that are there; get "
-            "the file again"
+            f"the GGUF header is truncated or damaged: {what} goes beyond the {self._end} bytes that are "
+            "there; get the file again"
         )
 
     def _check_limit(self, what: str, value: int, limit: int) -> None:

@@ -1,7 +1,7 @@
 """Tables of the GGUF format: value types of metadata, tensor types, file types.
 
-Source: ``ggml/docs/gguf.md``, ``ggml.h`` (``enum ggml_type``) and ``llama.h`` (``enum llama_ftype``). Types that
-ggml removed (Q4_2, Q4_3, the repacked Q4_0 variants) are left out: no current llama.cpp reads them.
+Source: ``ggml/docs/gguf.md``, ``ggml.h`` (``enum ggml_type``) and ``llama.h`` (``enum llama_ftype``). Types
+that ggml removed (Q4_2, Q4_3, the repacked Q4_0 variants) are left out: no current llama.cpp reads them.
 """
 
 from dataclasses import dataclass

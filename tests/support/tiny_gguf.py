@@ -97,7 +97,8 @@ def write_tiny_gguf(
         if value is None:
             metadata.pop(key, None)
         else:
-            kind = metadata[key][1] if key in metadata else type_.get_type(value)
+            kind = metadata[key][1] if key in metadata else _guessed_type(value)
+            kind = type_.ARRAY if isinstance(value, list) else kind
             metadata[key] = (value, kind)
 
     writer = gguf.GGUFWriter(path, "llama")
@@ -113,6 +114,11 @@ def write_tiny_gguf(
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def _guessed_type(value: MetadataValue) -> gguf.GGUFValueType:
+    unsigned = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return type_.UINT32 if unsigned else type_.get_type(value)
 
 
 def _file_type(quantization: Quantization) -> int:
