@@ -1,21 +1,187 @@
-"""The parent's side of one runner process."""
+"""The daemon's side of one runner process."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import AsyncGenerator, Sequence
 
-from skerry_agent.runtime.model import ModelFile, ModelInfo
-from skerry_agent.runtime.requests import GenerateEvent, GenerateRequest
+import structlog
+
+from skerry_agent.runtime.errors import (
+    GenerationFailedError,
+    InvalidRequestError,
+    ModelLoadError,
+    ModelUnavailableError,
+    NoChatTemplateError,
+    PromptTooLongError,
+    QueueFullError,
+    RunnerCrashedError,
+)
+from skerry_agent.runtime.meter import Meter
+from skerry_agent.runtime.model import ModelFile, ModelInfo, RunnerOptions, RuntimeLimits
+from skerry_agent.runtime.process import (
+    StderrTail,
+    describe_exit,
+    resident_bytes,
+    runner_command,
+    runner_environment,
+    spawn,
+)
+from skerry_agent.runtime.requests import (
+    FinishEvent,
+    GenerateEvent,
+    GenerateRequest,
+    TokenEvent,
+    validate_request,
+)
+from skerry_agent.runtime.wire import (
+    HEADER,
+    Cancel,
+    Cancelled,
+    Failed,
+    Finished,
+    FromRunner,
+    Load,
+    LoadFailed,
+    Ping,
+    Pong,
+    Progress,
+    Ready,
+    Submit,
+    Token,
+    WireError,
+    body_length,
+    decode_from_runner,
+    encode,
+)
+
+log = structlog.get_logger(__name__)
+
+STDERR_LINE_CHARS = 300
+STDERR_DRAIN_S = 1.0
+REAP_TIMEOUT_S = 2.0
+
+
+class _Job:
+    """One request in the runner; it keeps its place there until the runner's last message about it."""
+
+    __slots__ = ("abandoned", "messages", "started")
+
+    def __init__(self) -> None:
+        # Bounded by the context's length: one message a token.
+        self.messages: asyncio.Queue[Token | Finished | Failed | Cancelled | None] = asyncio.Queue()
+        self.started = False
+        self.abandoned = False
 
 
 class Runner:
-    """One child process with one loaded model."""
+    """One child process with one loaded model; made by ``start``, ended by ``stop``.
 
-    model: ModelFile
-    info: ModelInfo
-    pid: int
-    exited: asyncio.Future[int]
+    Attributes:
+        model: The file that it runs.
+        info: What it learned from the file.
+        pid: The process.
+        exited: Becomes done with the exit code (negative: the signal) when the process is gone and reaped.
+    """
 
-    def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateEvent, None]:
+    def __init__(
+        self, process: asyncio.subprocess.Process, model: ModelFile, limits: RuntimeLimits, meter: Meter
+    ) -> None:
+        """Use ``start``."""
+        self.model = model
+        self.pid = process.pid
+        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._process = process
+        self._limits = limits
+        self._meter = meter
+        self._jobs: dict[int, _Job] = {}
+        self._numbers = itertools.count(1)
+        self._info: ModelInfo | None = None
+        self._first: asyncio.Future[Ready | LoadFailed | None] = asyncio.get_running_loop().create_future()
+        self._stderr = StderrTail(limits.max_stderr_bytes)
+        self._stopping = False
+        self._killed_because: str | None = None
+        self._pong = asyncio.Event()
+        self._moved = time.monotonic()
+        self._supervisor = asyncio.create_task(self._supervise(), name=f"runner-{process.pid}")
+
+    @classmethod
+    async def start(
+        cls,
+        model: ModelFile,
+        *,
+        options: RunnerOptions | None = None,
+        limits: RuntimeLimits | None = None,
+        meter: Meter | None = None,
+        command: Sequence[str] | None = None,
+    ) -> "Runner":
+        """Start a process and load the model.
+
+        Args:
+            model: The file; its header was checked already.
+            options: How to run it.
+            limits: Bounds and deadlines.
+            meter: Where to count.
+            command: Another program that speaks the protocol, for tests.
+
+        Raises:
+            ModelLoadError: It does not load, not in time, or the process died of it. No process is left.
+        """
+        options = options or RunnerOptions()
+        limits = limits or RuntimeLimits()
+        began = time.monotonic()
+        try:
+            process = await spawn(
+                command or runner_command(), runner_environment(os.environ, threads=options.thread_count)
+            )
+        except OSError as error:
+            raise ModelLoadError(f"{model.label}: the runner process cannot be started: {error}") from error
+        runner = cls(process, model, limits, meter or Meter())
+        try:
+            async with asyncio.timeout(limits.load_timeout_s):
+                ready = await runner._load(options)
+        except BaseException as error:
+            await runner._kill("the load failed")
+            if isinstance(error, TimeoutError):
+                raise ModelLoadError(
+                    f"{model.label} did not load within {limits.load_timeout_s:g} s"
+                ) from error
+            raise
+        runner._info = _info(ready, load_ms=(time.monotonic() - began) * 1e3)
+        runner._meter.loads += 1
+        log.info("runner_ready", model=model.label, pid=runner.pid, load_ms=round(runner.info.load_ms))
+        return runner
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the runner learned from the model."""
+        if self._info is None:
+            raise RuntimeError("the runner is still loading")
+        return self._info
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes requests."""
+        return not self._stopping and self._killed_because is None and not self.exited.done()
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in the runner, waiting or running."""
+        return len(self._jobs)
+
+    @property
+    def queue_depth(self) -> int:
+        """Requests that wait."""
+        return sum(not job.started for job in self._jobs.values())
+
+    @property
+    def rss_bytes(self) -> int:
+        """Resident memory of the process, in bytes."""
+        return 0 if self.exited.done() else resident_bytes(self.pid)
+
+    async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateEvent, None]:
         """Run one request; TokenEvents, then exactly one FinishEvent.
 
         All errors come from the first step of the iteration or a later one, never from the call itself.
@@ -28,4 +194,250 @@ class Runner:
             ModelUnavailableError: The runner is being stopped.
             GenerationFailedError: The engine failed at this request alone.
         """
-        raise NotImplementedError
+        submit, frame, job = self._admit(request)
+        began = time.monotonic()
+        first_token_s: float | None = None
+        over = False
+        try:
+            await self._send(frame)
+            while not over:
+                message = await job.messages.get()
+                if first_token_s is None:
+                    first_token_s = time.monotonic() - began
+                if isinstance(message, Token):
+                    yield TokenEvent(message.text)
+                    continue
+                over = True
+                if not isinstance(message, Finished):
+                    self._meter.failed += 1
+                    raise self._error(message)
+                self._meter.finish(message.usage, message.timings, first_token_s=first_token_s)
+                yield FinishEvent(message.reason, message.usage, message.timings)
+        finally:
+            if not over:
+                self._meter.cancelled += 1
+                self._abandon(submit.job, job)
+
+    async def stop(self) -> None:
+        """End the process: by closing its pipe, after ``stop_timeout_s`` by SIGKILL. Again is fine.
+
+        Requests in flight end with ``ModelUnavailableError``.
+        """
+        self._stopping = True
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            async with asyncio.timeout(self._limits.stop_timeout_s):
+                await asyncio.shield(self.exited)
+        except TimeoutError:
+            await self._kill(f"it did not end within {self._limits.stop_timeout_s:g} s")
+        await self._supervisor
+
+    def crash_error(self) -> RunnerCrashedError:
+        """What to tell about the end of the process, with signal or exit code and the last line of stderr."""
+        code = self.exited.result() if self.exited.done() else None
+        message = f"the runner of {self.model.label} {self._ending()}; try again"
+        return RunnerCrashedError(message, exit_code=code, stderr_tail=self._stderr.text)
+
+    def _ending(self) -> str:
+        code = self.exited.result() if self.exited.done() else None
+        ended = f"ended {describe_exit(code)}"
+        if self._killed_because is not None:
+            ended = f"{ended}: it was killed, since {self._killed_because}"
+        tail = self._stderr.text
+        return f"{ended} (it last wrote: {tail.splitlines()[-1][:STDERR_LINE_CHARS]})" if tail else ended
+
+    def _admit(self, request: GenerateRequest) -> tuple[Submit, bytes, _Job]:
+        try:
+            submit, frame = self._check(request)
+        except (InvalidRequestError, QueueFullError):
+            self._meter.refused += 1
+            raise
+        if not self.alive:
+            raise self._end_error()
+        if not self._jobs:
+            self._moved = time.monotonic()
+        job = self._jobs[submit.job] = _Job()
+        self._meter.requests += 1
+        return submit, frame, job
+
+    def _check(self, request: GenerateRequest) -> tuple[Submit, bytes]:
+        validate_request(request, max_prompt_bytes=self._limits.max_prompt_bytes)
+        submit = Submit(next(self._numbers), request)
+        try:
+            frame = encode(submit)
+        except WireError as error:
+            raise InvalidRequestError(f"the request is too large: {error}") from error
+        waiting = len(self._jobs) - 1
+        if waiting >= self._limits.max_queue:
+            raise QueueFullError(
+                f"{self.model.label} is busy and {waiting} requests wait already; try again later",
+                retry_after_s=self._meter.retry_after_s(len(self._jobs)),
+            )
+        return submit, frame
+
+    def _abandon(self, number: int, job: _Job) -> None:
+        """Cancel a job that nobody waits for; its place is free when the runner confirms."""
+        job.abandoned = True
+        if number in self._jobs:
+            self._write(encode(Cancel(number)))
+
+    def _write(self, frame: bytes) -> None:
+        stdin = self._process.stdin
+        if stdin is not None and not stdin.is_closing():
+            stdin.write(frame)
+
+    async def _send(self, frame: bytes) -> None:
+        """Write, and wait while the pipe is full. A broken pipe is no error: the supervisor sees the end."""
+        self._write(frame)
+        if self._process.stdin is not None:
+            with contextlib.suppress(ConnectionError):
+                await self._process.stdin.drain()
+
+    def _end_error(self) -> ModelUnavailableError:
+        if self._stopping:
+            return ModelUnavailableError(f"{self.model.label} was unloaded before it had answered; try again")
+        return self.crash_error()
+
+    def _error(self, message: Failed | Cancelled | None) -> Exception:
+        if not isinstance(message, Failed):
+            return self._end_error()
+        if message.code == "prompt_too_long":
+            return PromptTooLongError(message.prompt_tokens, message.context_tokens)
+        if message.code == "no_chat_template":
+            return NoChatTemplateError(message.message)
+        if message.code == "invalid_request":
+            return InvalidRequestError(message.message)
+        return GenerationFailedError(message.message)
+
+    async def _load(self, options: RunnerOptions) -> Ready:
+        load = Load(
+            path=str(self.model.path),
+            context_tokens=options.context_tokens,
+            threads=options.thread_count,
+            batch_tokens=options.batch_tokens,
+        )
+        await self._send(encode(load))
+        answer = await asyncio.shield(self._first)
+        if answer is None:
+            raise ModelLoadError(f"{self.model.label} does not load: its runner {self._ending()}")
+        if isinstance(answer, LoadFailed):
+            raise ModelLoadError(f"{self.model.label} does not load: {answer.message}")
+        return answer
+
+    async def _kill(self, reason: str) -> None:
+        self._kill_now(reason)
+        await asyncio.shield(self._supervisor)
+
+    def _kill_now(self, reason: str) -> None:
+        if self.exited.done():
+            return
+        self._killed_because = self._killed_because or reason
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def _supervise(self) -> None:
+        """Own the process until it is gone and reaped; then end all that waits for it."""
+        async with asyncio.TaskGroup() as group:
+            stderr = group.create_task(self._collect_stderr(), name=f"runner-{self.pid}-stderr")
+            watch = group.create_task(self._watch(), name=f"runner-{self.pid}-watch")
+            try:
+                await self._read()
+            except WireError as error:
+                self._kill_now(f"it broke the protocol ({error})")
+            finally:
+                watch.cancel()
+                code = await self._reap()
+                await asyncio.wait({stderr}, timeout=STDERR_DRAIN_S)
+                stderr.cancel()
+                self._end(code)
+
+    def _end(self, code: int) -> None:
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self.exited.set_result(code)
+        if not self._first.done():
+            self._first.set_result(None)
+        jobs, self._jobs = self._jobs, {}
+        for job in jobs.values():
+            job.messages.put_nowait(None)
+        if self._stopping:
+            log.info("runner_stopped", model=self.model.label, pid=self.pid)
+        else:
+            log.warning(
+                "runner_crashed", model=self.model.label, pid=self.pid, exit_code=code, requests=len(jobs)
+            )
+
+    async def _reap(self) -> int:
+        """Wait for the process after its pipe has ended; one that lives on without it is killed."""
+        try:
+            async with asyncio.timeout(REAP_TIMEOUT_S):
+                return await self._process.wait()
+        except TimeoutError:
+            self._kill_now("it closed its pipe and went on")
+            return await self._process.wait()
+
+    async def _collect_stderr(self) -> None:
+        if self._process.stderr is not None:
+            await self._stderr.collect(self._process.stderr)
+
+    async def _read(self) -> None:
+        stream = self._process.stdout
+        if stream is None:
+            return
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while True:
+                header = await stream.readexactly(HEADER.size)
+                body = await stream.readexactly(body_length(header))
+                self._take(decode_from_runner(body))
+
+    def _take(self, message: FromRunner) -> None:
+        if isinstance(message, Pong):
+            self._pong.set()
+        elif isinstance(message, Ready | LoadFailed):
+            if self._first.done():
+                raise WireError("it loaded twice")
+            self._first.set_result(message)
+        else:
+            self._take_job(message)
+
+    def _take_job(self, message: Progress | Token | Finished | Failed | Cancelled) -> None:
+        self._moved = time.monotonic()
+        job = self._jobs.get(message.job)
+        if job is None:
+            raise WireError("it answered a request that it does not have")
+        job.started = True
+        if isinstance(message, Finished | Failed | Cancelled):
+            del self._jobs[message.job]
+        if not job.abandoned and not isinstance(message, Progress):
+            job.messages.put_nowait(message)
+
+    async def _watch(self) -> None:
+        """Kill a process that does not answer, or an engine that stands still under a request."""
+        limits = self._limits
+        while True:
+            await asyncio.sleep(limits.ping_interval_s or limits.stall_timeout_s / 4)
+            if limits.ping_interval_s and self._first.done():
+                self._pong.clear()
+                self._write(encode(Ping(0)))
+                try:
+                    async with asyncio.timeout(limits.ping_timeout_s):
+                        await self._pong.wait()
+                except TimeoutError:
+                    self._kill_now(f"it did not answer for {limits.ping_timeout_s:g} s")
+            if self._jobs and time.monotonic() - self._moved > limits.stall_timeout_s:
+                self._kill_now(f"a request made no progress for {limits.stall_timeout_s:g} s")
+
+
+def _info(ready: Ready, *, load_ms: float) -> ModelInfo:
+    return ModelInfo(
+        architecture=ready.architecture,
+        description=ready.description,
+        parameters=ready.parameters,
+        model_bytes=ready.model_bytes,
+        vocabulary=ready.vocabulary,
+        context_tokens=ready.context_tokens,
+        train_context_tokens=ready.train_context_tokens,
+        has_chat_template=ready.has_chat_template,
+        load_ms=load_ms,
+    )

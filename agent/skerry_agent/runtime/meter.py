@@ -1,0 +1,58 @@
+"""Counts what the runners did; one meter for all runners of a pool."""
+
+from dataclasses import dataclass
+
+from skerry_agent.runtime.requests import Timings, Usage
+
+MIN_RETRY_S = 1.0
+MAX_RETRY_S = 60.0
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counters since the daemon started. Times are in seconds, as the caller of ``generate`` saw them."""
+
+    requests: int = 0
+    finished: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    refused: int = 0
+    crashes: int = 0
+    loads: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    last_tokens_per_s: float | None = None
+    last_first_token_s: float | None = None
+    _busy_s: float = 0.0
+    _first_token_s: float = 0.0
+    _decoded: int = 0
+    _decode_s: float = 0.0
+
+    def finish(self, usage: Usage, timings: Timings, *, first_token_s: float) -> None:
+        """Count a request that went well."""
+        self.finished += 1
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.last_first_token_s = first_token_s
+        self._first_token_s += first_token_s
+        self._busy_s += (timings.prompt_ms + timings.decode_ms) / 1e3
+        if timings.decode_tokens_per_s > 0:
+            self.last_tokens_per_s = timings.decode_tokens_per_s
+            # The rate is of all tokens after the first.
+            self._decoded += usage.completion_tokens - 1
+            self._decode_s += timings.decode_ms / 1e3
+
+    @property
+    def mean_tokens_per_s(self) -> float | None:
+        """All decoded tokens over all time of decoding; None before the first."""
+        return self._decoded / self._decode_s if self._decode_s > 0 else None
+
+    @property
+    def mean_first_token_s(self) -> float | None:
+        """Mean over the finished requests; None before the first."""
+        return self._first_token_s / self.finished if self.finished else None
+
+    def retry_after_s(self, ahead: int) -> float:
+        """When a refused request may find a place: one request's mean time, at most for those ahead."""
+        mean = self._busy_s / self.finished if self.finished else MIN_RETRY_S
+        return min(max(mean, MIN_RETRY_S), MIN_RETRY_S * max(ahead, 1), MAX_RETRY_S)

@@ -1,0 +1,163 @@
+"""The runner process: ``python -m skerry_agent.runtime.runner_main PARENT_PID``, started by ``Runner`` only.
+
+Messages come in on stdin and go out on what stdout was at the start; after that stdout is stderr, so that
+nothing a library prints can get between them.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from skerry_agent.runtime.wire import (
+    HEADER,
+    Cancel,
+    FromRunner,
+    Load,
+    LoadFailed,
+    Ping,
+    Pong,
+    Ready,
+    Submit,
+    WireError,
+    body_length,
+    decode_to_runner,
+    encode,
+)
+
+if TYPE_CHECKING:
+    from skerry_agent.runtime.engine import Engine
+
+EXIT_ORPHAN = 70
+EXIT_PROTOCOL = 71
+EXIT_LOAD_FAILED = 72
+PR_SET_PDEATHSIG = 1
+
+
+class _Pipe:
+    """Both directions of the connection to the daemon; ``send`` may be called by any thread."""
+
+    def __init__(self, source: BinaryIO, target: int) -> None:
+        self._source = source
+        self._target = target
+        self._lock = threading.Lock()
+
+    def receive(self) -> bytes | None:
+        """The next message's body; None at the end."""
+        header = self._source.read(HEADER.size)
+        if len(header) < HEADER.size:
+            return None
+        length = body_length(header)
+        body = self._source.read(length)
+        return body if len(body) == length else None
+
+    def send(self, message: FromRunner) -> None:
+        frame = memoryview(encode(message))
+        with self._lock:
+            try:
+                while frame:
+                    frame = frame[os.write(self._target, frame) :]
+            except BrokenPipeError:
+                # The daemon is gone; nobody is left to tell.
+                os._exit(EXIT_ORPHAN)
+
+
+def _take_pipes() -> _Pipe:
+    source = os.fdopen(os.dup(0), "rb")  # dup'ed descriptors are not inherited by children
+    target = os.dup(1)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.dup2(2, 1)
+    return _Pipe(source, target)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, however that ends (Linux)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG) failed")
+    if os.getppid() != parent:  # it ended before the call above
+        os._exit(EXIT_ORPHAN)
+
+
+def _run(pipe: _Pipe) -> int:
+    body = pipe.receive()
+    if body is None:
+        return 0
+    load = decode_to_runner(body)
+    if not isinstance(load, Load):
+        raise WireError("the first message has to be load")
+    # Heavy, and only here: the daemon imports none of these.
+    from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError  # noqa: PLC0415
+    from skerry_agent.runtime.engine import Engine  # noqa: PLC0415
+    from skerry_agent.runtime.llama_model import LlamaModel, LoadRefusedError  # noqa: PLC0415
+
+    try:
+        model = LlamaModel(
+            Path(load.path),
+            context_tokens=load.context_tokens,
+            threads=load.threads,
+            batch_tokens=load.batch_tokens,
+        )
+    except LoadRefusedError as error:
+        pipe.send(LoadFailed(str(error)))
+        return EXIT_LOAD_FAILED
+    template: ChatTemplate | TemplateBrokenError | None = None
+    if source := model.chat_template:
+        try:
+            template = ChatTemplate(source, bos_token=model.bos_text, eos_token=model.eos_text)
+        except TemplateBrokenError as error:
+            template = error
+    engine = Engine(model, template=template, bos_text=model.bos_text, emit=pipe.send)
+    engine.start()
+    pipe.send(
+        Ready(
+            architecture=model.architecture,
+            description=model.description,
+            parameters=model.parameters,
+            model_bytes=model.model_bytes,
+            vocabulary=model.vocabulary,
+            context_tokens=model.context_tokens,
+            train_context_tokens=model.train_context_tokens,
+            has_chat_template=isinstance(template, ChatTemplate),
+        )
+    )
+    _serve(pipe, engine)
+    return 0
+
+
+def _serve(pipe: _Pipe, engine: "Engine") -> None:
+    while (body := pipe.receive()) is not None:
+        message = decode_to_runner(body)
+        if isinstance(message, Submit):
+            engine.submit(message.job, message.request)
+        elif isinstance(message, Cancel):
+            engine.cancel(message.job)
+        elif isinstance(message, Ping):
+            pipe.send(Pong(message.number))
+        else:
+            raise WireError("load comes once")
+
+
+def main() -> None:
+    """Run until the daemon closes the pipe."""
+    pipe = _take_pipes()
+    _die_with(int(sys.argv[1]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        code = _run(pipe)
+    except WireError as error:
+        sys.stderr.write(f"{error}\n")
+        code = EXIT_PROTOCOL
+    sys.stderr.flush()
+    # No clean-up: the engine may be in the middle of a step, and the kernel frees all.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()
