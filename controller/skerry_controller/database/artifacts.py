@@ -1,0 +1,32 @@
+"""Published artifacts: what their signed targets say, for looking up and listing."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import BigInteger, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from skerry_controller.database.base import Base, Sha256, TargetPath
+
+
+class ArtifactRow(Base):
+    """One artifact. ``content`` is its target (manifest or config bundle), byte for byte.
+
+    ``file_sha256`` and ``file_length`` are those of the blob; ``None`` for config bundles.
+    """
+
+    __tablename__ = "artifacts"
+    __table_args__ = (UniqueConstraint("name", "version"),)
+
+    target_path: Mapped[str] = mapped_column(TargetPath, primary_key=True)
+    name: Mapped[str] = mapped_column(String(64))
+    version: Mapped[str] = mapped_column(String(32))
+    kind: Mapped[str] = mapped_column(String(16))
+    target_sha256: Mapped[str] = mapped_column(Sha256)
+    target_length: Mapped[int] = mapped_column(BigInteger)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    file_sha256: Mapped[str | None] = mapped_column(Sha256, index=True)
+    file_length: Mapped[int | None] = mapped_column(BigInteger)
+    license: Mapped[str | None] = mapped_column(String(256))
+    description: Mapped[dict[str, Any]]
+    published_at: Mapped[datetime]
