@@ -10,9 +10,7 @@ from typing import Literal, Self, get_args
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from securesystemslib.signer import (  # type: ignore[attr-defined]  # public, but re-exported without __all__
-    CryptoSigner,
-)
+from securesystemslib.signer import CryptoSigner
 
 from skerry_controller.durable_files import make_private_folder, read_file, write_durably
 from skerry_controller.errors import UsageError, WorldError
