@@ -1,0 +1,30 @@
+"""The agent's settings: read once, validated, frozen; each room is handed its own slice."""
+
+from skerry_agent.settings.load import check_bundle, load_settings
+from skerry_agent.settings.model import (
+    AgentSettings,
+    ApiSettings,
+    DaemonSettings,
+    LogSettings,
+    OutboxSettings,
+    RegistrySettings,
+    RuntimeSettings,
+    SyncSettings,
+    TelemetrySettings,
+    UpdateSettings,
+)
+
+__all__ = [
+    "AgentSettings",
+    "ApiSettings",
+    "DaemonSettings",
+    "LogSettings",
+    "OutboxSettings",
+    "RegistrySettings",
+    "RuntimeSettings",
+    "SyncSettings",
+    "TelemetrySettings",
+    "UpdateSettings",
+    "check_bundle",
+    "load_settings",
+]

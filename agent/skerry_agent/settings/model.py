@@ -1,0 +1,169 @@
+"""The settings' classes. Every field says its unit; ``docs/reference/settings.md`` is made from them."""
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MiB = 1024 * 1024
+GiB = 1024 * MiB
+
+
+class _Section(BaseModel):
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
+
+
+class DaemonSettings(_Section):
+    """The daemon as a whole."""
+
+    state_dir: Path = Field(
+        default=Path("/var/lib/skerry-agent"),
+        description="Folder of everything that the agent keeps: identity, trust, models, outbox.",
+    )
+    stop_timeout_s: float = Field(
+        default=20.0, gt=0, description="How long a stop waits for running requests, in seconds."
+    )
+
+
+class LogSettings(_Section):
+    """Logs. Prompts, answers, keys and tokens are never logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important level that is written."
+    )
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="`auto` is `console` on a terminal and `json` elsewhere."
+    )
+
+
+class ApiSettings(_Section):
+    """The local API for programs on this device. TCP only infers; administration goes over a unix socket."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    port: int = Field(default=8610, ge=0, le=65535, description="TCP port; 0 takes a free one.")
+    allowed_hosts: tuple[str, ...] = Field(
+        default=("localhost", "127.0.0.1", "[::1]"),
+        description="Host headers that are answered, without port: others are refused (DNS rebinding).",
+    )
+    max_body_bytes: int = Field(default=4 * MiB, gt=0, description="Largest request body, in bytes.")
+    request_timeout_s: float = Field(
+        default=600.0, gt=0, description="Longest time that one request may take, in seconds."
+    )
+
+
+class RegistrySettings(_Section):
+    """The models on this device."""
+
+    disk_budget_bytes: int = Field(
+        default=0, ge=0, description="All model files together, in bytes; 0 means no limit of its own."
+    )
+    min_free_bytes: int = Field(
+        default=256 * MiB, ge=0, description="Disk space that is always left free, in bytes."
+    )
+    allow_local_when_enrolled: bool = Field(
+        default=False, description="Whether a person may import unsigned models on an enrolled device."
+    )
+
+
+class RuntimeSettings(_Section):
+    """How models run."""
+
+    context_tokens: int = Field(
+        default=2048, ge=1, description="Prompt and answer together, in tokens; bounded by the model's own."
+    )
+    threads: int = Field(default=0, ge=0, description="Threads for one model; 0 means one a core.")
+    max_queue: int = Field(default=16, ge=1, description="Requests that may wait for one model.")
+    max_loaded: int = Field(default=1, ge=1, description="Models in memory at once; a trial comes on top.")
+    keep_alive_s: float = Field(
+        default=300.0, ge=0, description="Idle time after which a model is unloaded, in seconds; 0 keeps it."
+    )
+    load_timeout_s: float = Field(default=120.0, gt=0, description="Longest time to load, in seconds.")
+    drain_timeout_s: float = Field(
+        default=60.0, gt=0, description="How long a replaced model may finish its requests, in seconds."
+    )
+
+
+class UpdateSettings(_Section):
+    """How versions from the fleet are taken."""
+
+    retry_initial_s: float = Field(
+        default=2.0, gt=0, description="First pause after a failed attempt, in seconds (full jitter)."
+    )
+    retry_max_s: float = Field(default=300.0, gt=0, description="Longest such pause, in seconds.")
+    http_source: bool = Field(
+        default=True, description="Whether to try the controller's HTTPS listener before MQTT."
+    )
+
+
+class OutboxSettings(_Section):
+    """The durable queue towards the controller."""
+
+    max_bytes: int = Field(
+        default=64 * MiB, ge=MiB, description="Size at which samples are thinned, in bytes."
+    )
+    keep_events: int = Field(
+        default=2000, ge=0, description="Events that stay readable on the device after their delivery."
+    )
+
+
+class TelemetrySettings(_Section):
+    """Samples of this device's health."""
+
+    sample_interval_s: float = Field(default=30.0, gt=0, description="Time between samples, in seconds.")
+    flush_interval_s: float = Field(
+        default=60.0, gt=0, description="At most so many seconds of samples may die in memory."
+    )
+
+
+class SyncSettings(_Section):
+    """The MQTT session with the controller."""
+
+    keepalive_s: int = Field(default=30, ge=5, le=3600, description="MQTT keepalive, in seconds.")
+    reconnect_initial_s: float = Field(
+        default=1.0, gt=0, description="First pause before a reconnect, in seconds (full jitter)."
+    )
+    reconnect_max_s: float = Field(default=60.0, gt=0, description="Longest such pause, in seconds.")
+    request_timeout_s: float = Field(
+        default=15.0, gt=0, description="Least time to wait for one response frame, in seconds."
+    )
+    ack_timeout_s: float = Field(
+        default=15.0, gt=0, description="Time after which unacknowledged records are sent again, in seconds."
+    )
+    report_interval_s: float = Field(
+        default=2.0, gt=0, description="Least time between reports while an update goes on, in seconds."
+    )
+    heartbeat_s: float = Field(
+        default=300.0, gt=0, description="A report is sent at least so often, in seconds."
+    )
+    refresh_interval_s: float = Field(
+        default=3600.0, gt=0, description="Time between refreshes of the TUF metadata, in seconds."
+    )
+
+
+class AgentSettings(BaseSettings):
+    """All settings of the agent, by section.
+
+    They come from the defaults, a TOML file, a config bundle of the fleet, environment variables
+    (``SKERRY_AGENT_API__PORT=8611``) and flags; later ones win.
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="SKERRY_AGENT_", env_nested_delimiter="__"
+    )
+
+    daemon: DaemonSettings = DaemonSettings()
+    log: LogSettings = LogSettings()
+    api: ApiSettings = ApiSettings()
+    registry: RegistrySettings = RegistrySettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    updates: UpdateSettings = UpdateSettings()
+    outbox: OutboxSettings = OutboxSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    sync: SyncSettings = SyncSettings()
+
+
+BUNDLE_SECTIONS: frozenset[str] = frozenset(
+    {"log", "api", "registry", "runtime", "updates", "outbox", "telemetry", "sync"}
+)
+"""What a config bundle may set. Identity and trust are no settings at all; ``daemon`` is the device's."""
