@@ -1,0 +1,1 @@
+"""Rollouts: moving a channel from one version to another, in waves, with gates between them."""
