@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from skerry_agent.runtime.model import RuntimeMetrics
 from skerry_agent.runtime.requests import Timings, Usage
 
 MIN_RETRY_S = 1.0
@@ -56,3 +57,23 @@ class Meter:
         """When a refused request may find a place: one request's mean time, at most for those ahead."""
         mean = self._busy_s / self.finished if self.finished else MIN_RETRY_S
         return min(max(mean, MIN_RETRY_S), MIN_RETRY_S * max(ahead, 1), MAX_RETRY_S)
+
+    def metrics(self, *, queue_depth: int, in_flight: int) -> RuntimeMetrics:
+        """The counters, with what is going on now."""
+        first, mean_first = self.last_first_token_s, self.mean_first_token_s
+        return RuntimeMetrics(
+            requests=self.requests,
+            requests_failed=self.failed,
+            requests_cancelled=self.cancelled,
+            requests_refused=self.refused,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.completion_tokens,
+            last_tokens_per_s=self.last_tokens_per_s,
+            mean_tokens_per_s=self.mean_tokens_per_s,
+            last_first_token_ms=None if first is None else first * 1e3,
+            mean_first_token_ms=None if mean_first is None else mean_first * 1e3,
+            queue_depth=queue_depth,
+            in_flight=in_flight,
+            crashes=self.crashes,
+            loads=self.loads,
+        )

@@ -20,6 +20,7 @@ PASSED_ON = (
     "LD_LIBRARY_PATH",
     "LLAMA_CPP_LIB_PATH",
 )
+STDERR_LINE_CHARS = 300
 RUNNER_MODULE = "skerry_agent.runtime.runner_main"
 
 
@@ -93,6 +94,16 @@ def describe_exit(code: int | None) -> str:
         return f"by signal {signal.Signals(-code).name}"
     except ValueError:
         return f"by signal {-code}"
+
+
+def describe_crash(code: int | None, *, killed_because: str | None, stderr_tail: str) -> str:
+    """How a runner ended, why we killed it if we did, and the last line that it wrote."""
+    text = f"ended {describe_exit(code)}"
+    if killed_because is not None:
+        text = f"{text}: it was killed, since {killed_because}"
+    if stderr_tail:
+        text = f"{text} (it last wrote: {stderr_tail.splitlines()[-1][:STDERR_LINE_CHARS]})"
+    return text
 
 
 def resident_bytes(pid: int) -> int:

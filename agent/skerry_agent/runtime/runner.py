@@ -2,44 +2,29 @@
 
 import asyncio
 import contextlib
-import itertools
 import os
 import time
 from collections.abc import AsyncGenerator, Sequence
 
 import structlog
 
-from skerry_agent.runtime.errors import (
-    GenerationFailedError,
-    InvalidRequestError,
-    ModelLoadError,
-    ModelUnavailableError,
-    NoChatTemplateError,
-    PromptTooLongError,
-    QueueFullError,
-    RunnerCrashedError,
-)
+from skerry_agent.runtime.errors import ModelLoadError, ModelUnavailableError, RunnerCrashedError
+from skerry_agent.runtime.jobs import Jobs
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.model import ModelFile, ModelInfo, RunnerOptions, RuntimeLimits
+from skerry_agent.runtime.outcome import model_info, request_error
 from skerry_agent.runtime.process import (
     StderrTail,
-    describe_exit,
+    describe_crash,
     resident_bytes,
     runner_command,
     runner_environment,
     spawn,
 )
-from skerry_agent.runtime.requests import (
-    FinishEvent,
-    GenerateEvent,
-    GenerateRequest,
-    TokenEvent,
-    validate_request,
-)
+from skerry_agent.runtime.requests import FinishEvent, GenerateEvent, GenerateRequest, TokenEvent
 from skerry_agent.runtime.wire import (
     HEADER,
     Cancel,
-    Cancelled,
     Failed,
     Finished,
     FromRunner,
@@ -47,9 +32,7 @@ from skerry_agent.runtime.wire import (
     LoadFailed,
     Ping,
     Pong,
-    Progress,
     Ready,
-    Submit,
     Token,
     WireError,
     body_length,
@@ -59,21 +42,8 @@ from skerry_agent.runtime.wire import (
 
 log = structlog.get_logger(__name__)
 
-STDERR_LINE_CHARS = 300
 STDERR_DRAIN_S = 1.0
 REAP_TIMEOUT_S = 2.0
-
-
-class _Job:
-    """One request in the runner; it keeps its place there until the runner's last message about it."""
-
-    __slots__ = ("abandoned", "messages", "started")
-
-    def __init__(self) -> None:
-        # Bounded by the context's length: one message a token.
-        self.messages: asyncio.Queue[Token | Finished | Failed | Cancelled | None] = asyncio.Queue()
-        self.started = False
-        self.abandoned = False
 
 
 class Runner:
@@ -96,15 +66,14 @@ class Runner:
         self._process = process
         self._limits = limits
         self._meter = meter
-        self._jobs: dict[int, _Job] = {}
-        self._numbers = itertools.count(1)
+        self._jobs = Jobs(model.label, limits=limits, meter=self._meter, clock=time.monotonic)
         self._info: ModelInfo | None = None
         self._first: asyncio.Future[Ready | LoadFailed | None] = asyncio.get_running_loop().create_future()
         self._stderr = StderrTail(limits.max_stderr_bytes)
         self._stopping = False
+        self._crashed = False
         self._killed_because: str | None = None
         self._pong = asyncio.Event()
-        self._moved = time.monotonic()
         self._supervisor = asyncio.create_task(self._supervise(), name=f"runner-{process.pid}")
 
     @classmethod
@@ -139,19 +108,7 @@ class Runner:
         except OSError as error:
             raise ModelLoadError(f"{model.label}: the runner process cannot be started: {error}") from error
         runner = cls(process, model, limits, meter or Meter())
-        try:
-            async with asyncio.timeout(limits.load_timeout_s):
-                ready = await runner._load(options)
-        except BaseException as error:
-            await runner._kill("the load failed")
-            if isinstance(error, TimeoutError):
-                raise ModelLoadError(
-                    f"{model.label} did not load within {limits.load_timeout_s:g} s"
-                ) from error
-            raise
-        runner._info = _info(ready, load_ms=(time.monotonic() - began) * 1e3)
-        runner._meter.loads += 1
-        log.info("runner_ready", model=model.label, pid=runner.pid, load_ms=round(runner.info.load_ms))
+        await runner._load(options, began)
         return runner
 
     @property
@@ -167,6 +124,11 @@ class Runner:
         return not self._stopping and self._killed_because is None and not self.exited.done()
 
     @property
+    def crashed(self) -> bool:
+        """Whether the process ended without having been asked to."""
+        return self._crashed
+
+    @property
     def in_flight(self) -> int:
         """Requests in the runner, waiting or running."""
         return len(self._jobs)
@@ -174,7 +136,7 @@ class Runner:
     @property
     def queue_depth(self) -> int:
         """Requests that wait."""
-        return sum(not job.started for job in self._jobs.values())
+        return self._jobs.waiting
 
     @property
     def rss_bytes(self) -> int:
@@ -194,12 +156,14 @@ class Runner:
             ModelUnavailableError: The runner is being stopped.
             GenerationFailedError: The engine failed at this request alone.
         """
-        submit, frame, job = self._admit(request)
+        if not self.alive:
+            raise self._end_error()
+        job = self._jobs.admit(request)
         began = time.monotonic()
         first_token_s: float | None = None
         over = False
         try:
-            await self._send(frame)
+            await self._send(job.frame)
             while not over:
                 message = await job.messages.get()
                 if first_token_s is None:
@@ -210,13 +174,14 @@ class Runner:
                 over = True
                 if not isinstance(message, Finished):
                     self._meter.failed += 1
-                    raise self._error(message)
+                    raise request_error(message) if isinstance(message, Failed) else self._end_error()
                 self._meter.finish(message.usage, message.timings, first_token_s=first_token_s)
                 yield FinishEvent(message.reason, message.usage, message.timings)
         finally:
             if not over:
                 self._meter.cancelled += 1
-                self._abandon(submit.job, job)
+                if self._jobs.abandon(job):
+                    self._write(encode(Cancel(job.number)))
 
     async def stop(self) -> None:
         """End the process: by closing its pipe, after ``stop_timeout_s`` by SIGKILL. Again is fine.
@@ -241,46 +206,7 @@ class Runner:
 
     def _ending(self) -> str:
         code = self.exited.result() if self.exited.done() else None
-        ended = f"ended {describe_exit(code)}"
-        if self._killed_because is not None:
-            ended = f"{ended}: it was killed, since {self._killed_because}"
-        tail = self._stderr.text
-        return f"{ended} (it last wrote: {tail.splitlines()[-1][:STDERR_LINE_CHARS]})" if tail else ended
-
-    def _admit(self, request: GenerateRequest) -> tuple[Submit, bytes, _Job]:
-        try:
-            submit, frame = self._check(request)
-        except (InvalidRequestError, QueueFullError):
-            self._meter.refused += 1
-            raise
-        if not self.alive:
-            raise self._end_error()
-        if not self._jobs:
-            self._moved = time.monotonic()
-        job = self._jobs[submit.job] = _Job()
-        self._meter.requests += 1
-        return submit, frame, job
-
-    def _check(self, request: GenerateRequest) -> tuple[Submit, bytes]:
-        validate_request(request, max_prompt_bytes=self._limits.max_prompt_bytes)
-        submit = Submit(next(self._numbers), request)
-        try:
-            frame = encode(submit)
-        except WireError as error:
-            raise InvalidRequestError(f"the request is too large: {error}") from error
-        waiting = len(self._jobs) - 1
-        if waiting >= self._limits.max_queue:
-            raise QueueFullError(
-                f"{self.model.label} is busy and {waiting} requests wait already; try again later",
-                retry_after_s=self._meter.retry_after_s(len(self._jobs)),
-            )
-        return submit, frame
-
-    def _abandon(self, number: int, job: _Job) -> None:
-        """Cancel a job that nobody waits for; its place is free when the runner confirms."""
-        job.abandoned = True
-        if number in self._jobs:
-            self._write(encode(Cancel(number)))
+        return describe_crash(code, killed_because=self._killed_because, stderr_tail=self._stderr.text)
 
     def _write(self, frame: bytes) -> None:
         stdin = self._process.stdin
@@ -299,18 +225,21 @@ class Runner:
             return ModelUnavailableError(f"{self.model.label} was unloaded before it had answered; try again")
         return self.crash_error()
 
-    def _error(self, message: Failed | Cancelled | None) -> Exception:
-        if not isinstance(message, Failed):
-            return self._end_error()
-        if message.code == "prompt_too_long":
-            return PromptTooLongError(message.prompt_tokens, message.context_tokens)
-        if message.code == "no_chat_template":
-            return NoChatTemplateError(message.message)
-        if message.code == "invalid_request":
-            return InvalidRequestError(message.message)
-        return GenerationFailedError(message.message)
+    async def _load(self, options: RunnerOptions, began: float) -> None:
+        limit = self._limits.load_timeout_s
+        try:
+            async with asyncio.timeout(limit):
+                ready = await self._ask_to_load(options)
+        except BaseException as error:
+            await self._kill("the load failed")
+            if isinstance(error, TimeoutError):
+                raise ModelLoadError(f"{self.model.label} did not load within {limit:g} s") from error
+            raise
+        self._info = model_info(ready, load_ms=(time.monotonic() - began) * 1e3)
+        self._meter.loads += 1
+        log.info("runner_ready", model=self.model.label, pid=self.pid, load_ms=round(self._info.load_ms))
 
-    async def _load(self, options: RunnerOptions) -> Ready:
+    async def _ask_to_load(self, options: RunnerOptions) -> Ready:
         load = Load(
             path=str(self.model.path),
             context_tokens=options.context_tokens,
@@ -355,17 +284,16 @@ class Runner:
     def _end(self, code: int) -> None:
         if self._process.stdin is not None:
             self._process.stdin.close()
+        self._crashed = not self._stopping
         self.exited.set_result(code)
         if not self._first.done():
             self._first.set_result(None)
-        jobs, self._jobs = self._jobs, {}
-        for job in jobs.values():
-            job.messages.put_nowait(None)
+        ended = self._jobs.end()
         if self._stopping:
             log.info("runner_stopped", model=self.model.label, pid=self.pid)
         else:
             log.warning(
-                "runner_crashed", model=self.model.label, pid=self.pid, exit_code=code, requests=len(jobs)
+                "runner_crashed", model=self.model.label, pid=self.pid, exit_code=code, requests=ended
             )
 
     async def _reap(self) -> int:
@@ -399,18 +327,7 @@ class Runner:
                 raise WireError("it loaded twice")
             self._first.set_result(message)
         else:
-            self._take_job(message)
-
-    def _take_job(self, message: Progress | Token | Finished | Failed | Cancelled) -> None:
-        self._moved = time.monotonic()
-        job = self._jobs.get(message.job)
-        if job is None:
-            raise WireError("it answered a request that it does not have")
-        job.started = True
-        if isinstance(message, Finished | Failed | Cancelled):
-            del self._jobs[message.job]
-        if not job.abandoned and not isinstance(message, Progress):
-            job.messages.put_nowait(message)
+            self._jobs.take(message)
 
     async def _watch(self) -> None:
         """Kill a process that does not answer, or an engine that stands still under a request."""
@@ -425,19 +342,5 @@ class Runner:
                         await self._pong.wait()
                 except TimeoutError:
                     self._kill_now(f"it did not answer for {limits.ping_timeout_s:g} s")
-            if self._jobs and time.monotonic() - self._moved > limits.stall_timeout_s:
+            if self._jobs.stalled_s > limits.stall_timeout_s:
                 self._kill_now(f"a request made no progress for {limits.stall_timeout_s:g} s")
-
-
-def _info(ready: Ready, *, load_ms: float) -> ModelInfo:
-    return ModelInfo(
-        architecture=ready.architecture,
-        description=ready.description,
-        parameters=ready.parameters,
-        model_bytes=ready.model_bytes,
-        vocabulary=ready.vocabulary,
-        context_tokens=ready.context_tokens,
-        train_context_tokens=ready.train_context_tokens,
-        has_chat_template=ready.has_chat_template,
-        load_ms=load_ms,
-    )

@@ -1,0 +1,128 @@
+"""The requests that one runner has: who may enter, and to whom its messages go. No I/O."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+
+from skerry_agent.runtime.errors import InvalidRequestError, QueueFullError
+from skerry_agent.runtime.meter import Meter
+from skerry_agent.runtime.model import RuntimeLimits
+from skerry_agent.runtime.requests import GenerateRequest, validate_request
+from skerry_agent.runtime.wire import Cancelled, Failed, Finished, Progress, Submit, Token, WireError, encode
+
+
+class Job:
+    """One request; it keeps its place until the runner's last message about it.
+
+    Attributes:
+        number: Its number on the wire.
+        frame: The message that submits it.
+        messages: What the runner says, one message a token at most; None says that the runner is gone.
+    """
+
+    __slots__ = ("abandoned", "frame", "messages", "number", "started")
+
+    def __init__(self, number: int, frame: bytes) -> None:
+        self.number = number
+        self.frame = frame
+        self.messages: asyncio.Queue[Token | Finished | Failed | Cancelled | None] = asyncio.Queue()
+        self.started = False
+        self.abandoned = False
+
+
+class Jobs:
+    """The table of one runner's requests.
+
+    Args:
+        label: The model's, for messages.
+        limits: ``max_queue`` and ``max_prompt_bytes`` are used.
+        meter: Where to count.
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(
+        self, label: str, *, limits: RuntimeLimits, meter: Meter, clock: Callable[[], float]
+    ) -> None:
+        self._label = label
+        self._limits = limits
+        self._meter = meter
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self._table: dict[int, Job] = {}
+        self._moved = clock()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that the runner has not begun."""
+        return sum(not job.started for job in self._table.values())
+
+    def admit(self, request: GenerateRequest) -> Job:
+        """Take a request in.
+
+        Raises:
+            InvalidRequestError: It cannot be run.
+            QueueFullError: ``max_queue`` requests wait already.
+        """
+        try:
+            job = self._check(request)
+        except (InvalidRequestError, QueueFullError):
+            self._meter.refused += 1
+            raise
+        if not self._table:
+            self._moved = self._clock()
+        self._meter.requests += 1
+        self._table[job.number] = job
+        return job
+
+    def _check(self, request: GenerateRequest) -> Job:
+        validate_request(request, max_prompt_bytes=self._limits.max_prompt_bytes)
+        waiting = len(self._table) - 1
+        if waiting >= self._limits.max_queue:
+            raise QueueFullError(
+                f"{self._label} is busy and {waiting} requests wait already; try again later",
+                retry_after_s=self._meter.retry_after_s(len(self._table)),
+            )
+        number = next(self._numbers)
+        try:
+            return Job(number, encode(Submit(number, request)))
+        except WireError as error:
+            raise InvalidRequestError(f"the request is too large: {error}") from error
+
+    def take(self, message: Progress | Token | Finished | Failed | Cancelled) -> None:
+        """Pass a message on to whom it is for.
+
+        Raises:
+            WireError: There is no such request.
+        """
+        self._moved = self._clock()
+        job = self._table.get(message.job)
+        if job is None:
+            raise WireError("it answered a request that it does not have")
+        job.started = True
+        if isinstance(message, Finished | Failed | Cancelled):
+            del self._table[message.job]
+        if not job.abandoned and not isinstance(message, Progress):
+            job.messages.put_nowait(message)
+
+    def abandon(self, job: Job) -> bool:
+        """Nobody waits for it any more; returns whether the runner has to be told.
+
+        Its place is free when the runner confirms.
+        """
+        job.abandoned = True
+        return job.number in self._table
+
+    def end(self) -> int:
+        """The runner is gone: tell all who wait; return how many those were."""
+        table, self._table = self._table, {}
+        for job in table.values():
+            job.messages.put_nowait(None)
+        return len(table)
+
+    @property
+    def stalled_s(self) -> float:
+        """How long no request has moved on, in seconds; 0 when there is none."""
+        return self._clock() - self._moved if self._table else 0.0
