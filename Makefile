@@ -1,0 +1,42 @@
+# `make demo` shows everything; `make test` checks everything. Both set up what they need.
+.DEFAULT_GOAL := help
+.PHONY: help setup broker models demo test test-fast lint format bench clean
+
+PYTHON_BIN := .venv/bin/python
+WORKERS ?= 2
+
+help: ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+setup: ## Create .venv and install the project
+	@scripts/setup.sh
+
+broker:
+	@scripts/ensure_mosquitto.sh
+
+models: setup ## Fetch the real models
+	@$(PYTHON_BIN) scripts/fetch_models.py smollm2
+
+demo: setup broker models ## Tell the whole story on real parts; KEEP=1 leaves it running
+	@$(PYTHON_BIN) tests/demo/run.py $(if $(KEEP),--keep)
+
+test: setup broker models ## Run all tests: unit, integration, end to end
+	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile tests/unit tests/integration tests/e2e
+
+test-fast: setup ## Run the unit tests
+	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile tests/unit
+
+lint: setup ## Check style and types
+	@$(PYTHON_BIN) -m ruff check .
+	@$(PYTHON_BIN) -m ruff format --check .
+	@$(PYTHON_BIN) -m mypy
+
+format: setup ## Format the code
+	@$(PYTHON_BIN) -m ruff check --fix .
+	@$(PYTHON_BIN) -m ruff format .
+
+bench: setup broker ## Measure the agent's memory and start time
+	@$(PYTHON_BIN) tests/bench/agent_footprint.py
+
+clean: ## Remove what the targets made, but not the models
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo-data demo-report.json bench-*.json

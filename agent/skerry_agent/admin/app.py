@@ -1,0 +1,80 @@
+"""The administration API on the unix socket: one POST for each operation, JSON in and out."""
+
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from skerry_agent.admin.service import AdminService
+from skerry_agent.errors import AgentError, UsageError
+from skerry_protocol.errors import ProtocolError
+
+IMPORT_OPERATION = "import_file"
+
+
+def operations(service: AdminService) -> dict[str, Callable[..., Awaitable[dict[str, Any]]]]:
+    """What can be called, by name; with the arguments of the service's methods."""
+    return {
+        "status": service.status,
+        "models": service.models,
+        "recent_events": service.recent_events,
+        IMPORT_OPERATION: service.import_file,
+        "activate": service.activate,
+        "rollback": service.rollback,
+        "remove": service.remove,
+    }
+
+
+def create_admin_app(service: AdminService, incoming: Path) -> Starlette:
+    """The application.
+
+    Args:
+        service: The operations.
+        incoming: Folder for files that are sent in, on the filesystem of the registry.
+    """
+    table = operations(service)
+
+    async def call(request: Request) -> Response:
+        operation = table.get(request.path_params["operation"])
+        if operation is None:
+            raise UsageError(
+                f"no operation {request.path_params['operation']!r}; there are: {', '.join(table)}"
+            )
+        body = await request.body()
+        arguments = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
+        return JSONResponse(await operation(**arguments))
+
+    async def import_file(request: Request) -> Response:
+        incoming.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=incoming, suffix=".gguf") as file:
+            async for block in request.stream():
+                await run_in_threadpool(file.write, block)
+            file.flush()
+            return JSONResponse(
+                await service.import_file(Path(file.name), request.query_params.get("name", ""))
+            )
+
+    return Starlette(
+        routes=[
+            Route(f"/v1/{IMPORT_OPERATION}", import_file, methods=["POST"]),
+            Route("/v1/{operation}", call, methods=["POST"]),
+        ],
+        exception_handlers={
+            AgentError: _on_error,
+            ProtocolError: _on_error,
+            OSError: _on_error,
+            msgspec.DecodeError: _on_error,
+            TypeError: _on_error,
+        },
+    )
+
+
+def _on_error(_request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, 400)

@@ -1,0 +1,194 @@
+"""What a person at the device can see and do. The same with and without the daemon, enrolled or not."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from skerry_agent import __version__
+from skerry_agent.errors import UsageError
+from skerry_agent.events import EventSink
+from skerry_agent.registry import InstalledArtifact, Registry, Slot
+from skerry_agent.runtime import ModelPool
+from skerry_protocol.names import LOCAL_PREFIX, ArtifactRef
+from skerry_protocol.reported import SlotReport
+
+
+class Fleet(Protocol):
+    """The fleet's side of the daemon, once the device is enrolled."""
+
+    @property
+    def device(self) -> str:
+        """The device's id."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the MQTT session is up."""
+
+    def reports(self) -> Mapping[str, SlotReport]:
+        """Where each slot of the fleet stands."""
+
+    async def rollback(self, slot: str) -> None:
+        """Go back to the version before, and hold there until a new attempt."""
+
+
+class EventLog(Protocol):
+    """The device's own memory of events."""
+
+    async def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest events, newest last."""
+
+    async def stats(self) -> Any:
+        """Counts of what waits for the controller."""
+
+
+@dataclass
+class AdminService:
+    """Operations of a person at the device; each returns what ``--json`` prints.
+
+    Attributes:
+        allow_local: Whether unsigned files may be imported now: always when not enrolled.
+        settle: Called after a slot changed, so that the runtime lets the old version go.
+    """
+
+    registry: Registry
+    events: EventSink
+    event_log: EventLog
+    allow_local: Callable[[], bool]
+    pool: ModelPool | None = None
+    fleet: Callable[[], Fleet | None] = lambda: None
+    settle: Callable[[InstalledArtifact | None], Awaitable[None]] | None = None
+    started_at: float = field(default_factory=time.monotonic)
+
+    async def status(self) -> dict[str, Any]:
+        """The daemon, its fleet, slots and runners."""
+        fleet = self.fleet()
+        return {
+            "version": __version__,
+            "running": self.pool is not None,
+            "uptime_s": round(time.monotonic() - self.started_at, 1) if self.pool else None,
+            "device": fleet.device if fleet else None,
+            "connected": fleet.connected if fleet else False,
+            "slots": [_slot_entry(slot) for slot in await self.registry.slots()],
+            "updates": {k: msgspec.to_builtins(v) for k, v in fleet.reports().items()} if fleet else {},
+            "runners": [msgspec.to_builtins(status) for status in self.pool.status()] if self.pool else [],
+            "outbox": msgspec.to_builtins(await self.event_log.stats()),
+        }
+
+    async def models(self) -> dict[str, Any]:
+        """What is installed, and where it is active."""
+        slots = await self.registry.slots()
+        active = {str(s.active.ref): s.name for s in slots if s.active}
+        previous = {str(s.previous.ref): s.name for s in slots if s.previous}
+        return {
+            "models": [
+                {
+                    "ref": str(a.ref),
+                    "kind": a.kind,
+                    "signed": a.signed,
+                    "bytes": a.length,
+                    "sha256": a.file_sha256,
+                    "license": a.license,
+                    "active_in": active.get(str(a.ref)),
+                    "previous_in": previous.get(str(a.ref)),
+                    "description": a.description,
+                }
+                for a in await self.registry.artifacts()
+            ]
+        }
+
+    async def recent_events(self, limit: int = 50) -> dict[str, Any]:
+        """The newest events, newest last."""
+        return {"events": list(await self.event_log.recent_events(limit))}
+
+    async def import_file(self, path: Path, name: str) -> dict[str, Any]:
+        """Take a model file into the registry, under ``local/``.
+
+        Raises:
+            UsageError: The device is enrolled and its settings do not allow it, or the name is taken.
+            ModelFileError: The file is no usable model.
+        """
+        if not self.allow_local():
+            raise UsageError(
+                "this device is enrolled and takes signed models only; to allow local ones set"
+                " registry.allow_local_when_enrolled = true in its settings"
+            )
+        ref = ArtifactRef.parse(name)
+        artifact = await self.registry.import_file(path, ref._replace(local=True))
+        await self.events.emit(
+            "model_imported", audit=True, ref=str(artifact.ref), sha256=artifact.file_sha256
+        )
+        return {"ref": str(artifact.ref), "sha256": artifact.file_sha256, "bytes": artifact.length}
+
+    async def activate(self, name: str) -> dict[str, Any]:
+        """Serve a local artifact in its slot ``local/NAME``.
+
+        Raises:
+            UsageError: It is not installed, or came from the fleet, which alone activates those.
+        """
+        artifact = await self.registry.find(name)
+        if artifact.signed:
+            raise UsageError(
+                f"{artifact.ref} belongs to the fleet, and a channel decides when it is active;"
+                f" it answers as '{artifact.ref}' already"
+            )
+        slot = f"{LOCAL_PREFIX}{artifact.ref.name}"
+        before = next((s.active for s in await self.registry.slots() if s.name == slot), None)
+        changed = await self.registry.activate(slot, artifact.ref)
+        await self._changed(slot, before, changed)
+        return {"slot": _slot_entry(changed)}
+
+    async def rollback(self, name: str) -> dict[str, Any]:
+        """Go back to the version before, in the slot that a name stands for.
+
+        Raises:
+            UsageError: There is no such slot, or nothing to go back to.
+        """
+        slot = await self._slot(name)
+        fleet = self.fleet()
+        if fleet is not None and not slot.name.startswith(LOCAL_PREFIX):
+            await fleet.rollback(slot.name)
+            return {"slot": _slot_entry(await self._slot(slot.name))}
+        changed = await self.registry.rollback(slot.name)
+        await self._changed(slot.name, slot.active, changed)
+        return {"slot": _slot_entry(changed)}
+
+    async def remove(self, name: str) -> dict[str, Any]:
+        """Remove an artifact that is neither active nor the one before.
+
+        Raises:
+            UsageError: It is in use, or not installed.
+        """
+        artifact = await self.registry.find(name)
+        await self.registry.remove(artifact.ref)
+        await self.events.emit("model_removed", audit=True, ref=str(artifact.ref))
+        return {"ref": str(artifact.ref)}
+
+    async def _slot(self, name: str) -> Slot:
+        slots = await self.registry.slots()
+        for wanted in (name, f"{LOCAL_PREFIX}{name}"):
+            for slot in slots:
+                if slot.name == wanted:
+                    return slot
+        line = [s for s in slots if s.name.partition("/")[0] == name]
+        if len(line) == 1:
+            return line[0]
+        known = ", ".join(s.name for s in slots) or "none yet"
+        raise UsageError(f"no slot {name!r} on this device; there are: {known}")
+
+    async def _changed(self, slot: str, before: InstalledArtifact | None, after: Slot) -> None:
+        ref = str(after.active.ref) if after.active else ""
+        await self.events.emit("model_activated", audit=True, slot=slot, ref=ref)
+        if self.settle is not None:
+            await self.settle(before)
+
+
+def _slot_entry(slot: Slot) -> dict[str, Any]:
+    return {
+        "name": slot.name,
+        "active": str(slot.active.ref) if slot.active else None,
+        "previous": str(slot.previous.ref) if slot.previous else None,
+    }

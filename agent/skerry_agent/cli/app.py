@@ -1,0 +1,195 @@
+"""The commands, and how their errors become one line and an exit code."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from skerry_agent import __version__
+from skerry_agent.errors import AgentError, UsageError
+from skerry_protocol.errors import ProtocolError
+
+app = typer.Typer(
+    name="skerry-agent",
+    help="Serve a small language model on this device, offline; follow a fleet when enrolled.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULT_STATE = Path("/var/lib/skerry-agent")
+State = Annotated[
+    Path,
+    typer.Option("--state", envvar="SKERRY_AGENT_DAEMON__STATE_DIR", help="The agent's state folder."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
+def main() -> None:
+    """Run the command line; errors that we know are one line on stderr and exit code 1."""
+    try:
+        app()
+    except (AgentError, ProtocolError) as error:
+        print(f"skerry-agent: {error}", file=sys.stderr)  # noqa: T201 - this is the command line
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"skerry-agent {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Option(help="Settings file; else /etc/skerry/agent.toml.")] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="State folder; else daemon.state_dir.")
+    ] = None,
+) -> None:
+    """Run the daemon in the foreground, as systemd does."""
+    import asyncio  # noqa: PLC0415 - other commands do not need it
+
+    from skerry_agent.daemon import run_daemon  # noqa: PLC0415 - heavy, and only this command needs it
+
+    asyncio.run(run_daemon(config, state))
+
+
+@app.command()
+def enroll(
+    token: Annotated[
+        str, typer.Argument(help="The one-time token; '-' reads it from stdin, '@FILE' from a file.")
+    ],
+    controller: Annotated[str, typer.Option(help="The controller's device address, https://HOST:8601.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Join a fleet with a one-time token. The device's key is made here and never leaves it."""
+    import asyncio  # noqa: PLC0415 - see above
+
+    from skerry_agent.daemon.enrolling import enroll_device  # noqa: PLC0415 - heavy
+
+    device = asyncio.run(enroll_device(_secret(token), controller, state))
+    typer.echo(f"enrolled as {device}; a running agent connects by itself within seconds")
+
+
+@app.command()
+def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """Show the daemon, its fleet, what is active, and updates under way."""
+    from skerry_agent.cli.show import show_status  # noqa: PLC0415 - heavy
+
+    _show(_client(state).call("status"), as_json, show_status)
+
+
+@app.command()
+def models(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
+    """List the models on this device."""
+    from skerry_agent.cli.show import show_models  # noqa: PLC0415 - heavy
+
+    _show(_client(state).call("models"), as_json, show_models)
+
+
+@app.command()
+def events(
+    state: State = DEFAULT_STATE,
+    limit: Annotated[int, typer.Option(min=1, max=10000, help="How many, newest last.")] = 50,
+    as_json: AsJson = False,
+) -> None:
+    """Show what happened on this device."""
+    from skerry_agent.cli.show import show_events  # noqa: PLC0415 - heavy
+
+    _show(_client(state).call("recent_events", limit=limit), as_json, show_events)
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="A GGUF model file.")],
+    name: Annotated[str, typer.Option(help="NAME@VERSION; it will stand below local/.")],
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Take a model file into this device's registry. It is unsigned, so it stays below local/."""
+    from skerry_agent.cli.show import show_import, transfer_bar  # noqa: PLC0415 - heavy
+
+    if not file.is_file():
+        raise UsageError(f"{file} is not a file")
+    client = _client(state)
+    with transfer_bar(f"importing {file.name}", hidden=as_json) as progress:
+        result = client.import_file(file.resolve(), name, progress)
+    _show(result, as_json, show_import)
+
+
+@app.command()
+def activate(
+    name: Annotated[str, typer.Argument(help="NAME@VERSION of an imported model.")],
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Serve an imported model as NAME."""
+    from skerry_agent.cli.show import show_slot  # noqa: PLC0415 - heavy
+
+    _show(_client(state).call("activate", name=name), as_json, show_slot)
+
+
+@app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="A channel, its line, or the NAME of an imported model.")],
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to the version before. Works offline; the fleet's version waits for a new attempt."""
+    from skerry_agent.cli.show import show_slot  # noqa: PLC0415 - heavy
+
+    _show(_client(state).call("rollback", name=name), as_json, show_slot)
+
+
+@app.command()
+def remove(
+    name: Annotated[str, typer.Argument(help="NAME@VERSION of a model that is not in use.")],
+    state: State = DEFAULT_STATE,
+) -> None:
+    """Remove a model from this device."""
+    typer.echo(f"removed {_client(state).call('remove', name=name)['ref']}")
+
+
+def _client(state: Path) -> Any:
+    from skerry_agent.admin import connect  # noqa: PLC0415 - heavy
+    from skerry_agent.state import StateFolder  # noqa: PLC0415 - see above
+
+    if not state.exists() and state == DEFAULT_STATE:
+        raise UsageError(f"no agent has run here yet: {state} does not exist; name its folder with --state")
+    return connect(StateFolder(state))
+
+
+def _show(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
+    if as_json:
+        import json  # noqa: PLC0415 - small, but only here
+
+        typer.echo(json.dumps(result, indent=2))
+    else:
+        show(result)
+
+
+def _secret(value: str) -> str:
+    """A secret from stdin (``-``), a file (``@FILE``), or as it is."""
+    if value == "-":
+        return sys.stdin.readline().strip()
+    if value.startswith("@"):
+        try:
+            return Path(value[1:]).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UsageError(f"cannot read the token from {value[1:]}: {error.strerror}") from error
+    return value

