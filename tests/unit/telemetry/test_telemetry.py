@@ -91,7 +91,7 @@ async def test_sampling_goes_on_after_the_system_clock_was_set_back(monkeypatch:
         def now(cls, tz: tzinfo | None = None) -> Self:
             return super().now(tz) + moved
 
-    for part in ("schedulers.base", "triggers.interval", "executors.base", "job"):
+    for part in ("schedulers.base", "triggers.interval", "executors.base"):
         monkeypatch.setattr(f"apscheduler.{part}.datetime", SettableClock)
     taken: asyncio.Queue[dict[str, float]] = asyncio.Queue()
     limits = SamplerLimits(sample_interval_s=0.02, read_timeout_s=0.1)
