@@ -30,7 +30,9 @@ def check_vocabulary(header: GgufHeader, buffer: Buffer) -> None:
     count = _token_count(header)
     _check_lengths(header, count)
     seen: set[bytes] = set()
-    for index, token in enumerate(_tokens(header, buffer)):
+    for index, stored in enumerate(_tokens(header, buffer)):
+        # llama.cpp takes a token for a C string: it ends at the first zero.
+        token = stored.partition(b"\0")[0] if b"\0" in stored else stored
         if token and token in seen:
             raise ModelFileError(
                 f"the GGUF vocabulary has token {token!r} twice (again at {index}): llama.cpp would abort on "

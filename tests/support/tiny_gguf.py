@@ -145,10 +145,11 @@ def _vocabulary(extra: int) -> tuple[list[str], list[int], list[str]]:
     tokens = dict.fromkeys(_byte_characters())
     merges: dict[str, None] = {}
     for word in _WORDS:
-        for spelling in (word, space + word):
-            for end in range(1, len(spelling)):
-                merges[f"{spelling[:end]} {spelling[end]}"] = None
-                tokens[spelling[: end + 1]] = None
+        # Only with the space before it: so no merge competes with another, and every word becomes one token.
+        spelling = space + word
+        for end in range(1, len(spelling)):
+            merges[f"{spelling[:end]} {spelling[end]}"] = None
+            tokens[spelling[: end + 1]] = None
     normal = [*tokens, *(f"<extra_{index:07d}>" for index in range(extra))]
     kinds = [int(gguf.TokenType.NORMAL)] * len(normal) + [int(gguf.TokenType.CONTROL)] * len(SPECIAL_TOKENS)
     return [*normal, *SPECIAL_TOKENS], kinds, list(merges)

@@ -87,7 +87,7 @@ def test_refusing_a_hyperparameter_names_its_key(
         ("tokenizer.ggml.model", "llama", "byte tokens"),
         ("tokenizer.ggml.tokens", None, "no list of tokens"),
         ("tokenizer.ggml.tokens", [1, 2], "no list of tokens"),
-        ("tokenizer.ggml.tokens", ["a"] * 1595, "twice"),
+        ("tokenizer.ggml.tokens", ["a"] * 939, "twice"),
         ("tokenizer.ggml.token_type", [1, 1], "2 values in tokenizer.ggml.token_type"),
     ],
 )
