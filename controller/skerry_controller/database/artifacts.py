@@ -12,7 +12,8 @@ from skerry_controller.database.base import Base, Sha256, TargetPath
 class ArtifactRow(Base):
     """One artifact. ``content`` is its target (manifest or config bundle), byte for byte.
 
-    ``file_sha256`` and ``file_length`` are those of the blob; ``None`` for config bundles.
+    ``file_sha256`` and ``file_length`` are those of the blob; ``None`` for config bundles. A withdrawn
+    artifact has no blob any more, but its name and version stay taken.
     """
 
     __tablename__ = "artifacts"
@@ -30,3 +31,4 @@ class ArtifactRow(Base):
     license: Mapped[str | None] = mapped_column(String(256))
     description: Mapped[dict[str, Any]]
     published_at: Mapped[datetime]
+    withdrawn_at: Mapped[datetime | None]

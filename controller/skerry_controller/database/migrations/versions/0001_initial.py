@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.Column("license", sa.String(length=256), nullable=True),
         sa.Column("description", sa.JSON(), nullable=False),
         sa.Column("published_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("withdrawn_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("target_path", name=op.f("pk_artifacts")),
         sa.UniqueConstraint("name", "version", name=op.f("uq_artifacts_name_version")),
     )

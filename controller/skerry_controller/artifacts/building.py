@@ -1,0 +1,160 @@
+"""From a file to the target that is signed. Runs where the operator's file is, never in the server."""
+
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from skerry_controller.artifacts.settings_file import read_settings
+from skerry_controller.errors import PeerError, UsageError, WorldError
+from skerry_protocol.chunking import ChunkedFile, chunk_file, plan_chunks
+from skerry_protocol.config_bundle import ConfigBundle, encode_config_bundle
+from skerry_protocol.errors import ModelFileError
+from skerry_protocol.gguf_check import read_model_header
+from skerry_protocol.gguf_header import GgufHeader
+from skerry_protocol.limits import DEFAULT_LIMITS
+from skerry_protocol.manifest import Acceptance, Chunk, FileEntry, Manifest, Variant, encode_manifest
+from skerry_protocol.model_description import ModelDescription, describe_model
+from skerry_protocol.names import ArtifactRef, target_path
+
+DEFAULT_CONTEXT_TOKENS = 2048
+"""The context at which a manifest states the need of memory: the agent's default."""
+
+_DESCRIBED = (
+    "architecture",
+    "name",
+    "parameters",
+    "quantization",
+    "dominant_tensor_type",
+    "context_length",
+    "embedding_length",
+    "block_count",
+    "tokenizer",
+    "vocabulary_size",
+    "has_chat_template",
+    "weights_bytes",
+    "kv_bytes_per_token",
+)
+_SPDX = {
+    "apache-2.0": "Apache-2.0",
+    "mit": "MIT",
+    "bsd-3-clause": "BSD-3-Clause",
+    "cc-by-4.0": "CC-BY-4.0",
+    "cc-by-sa-4.0": "CC-BY-SA-4.0",
+    "cc-by-nc-4.0": "CC-BY-NC-4.0",
+    "gpl-3.0": "GPL-3.0-only",
+}
+"""Ids as model hubs write them, where SPDX writes them in another way."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltArtifact:
+    """What will be published.
+
+    Attributes:
+        target_path: Its TUF target path.
+        content: The target: manifest or config bundle.
+        file_sha256: The file's hash; None when the target is all there is.
+        file_length: The file's length in bytes.
+    """
+
+    ref: ArtifactRef
+    kind: str
+    target_path: str
+    content: bytes
+    file_sha256: str | None = None
+    file_length: int | None = None
+
+
+def build_model(
+    ref: ArtifactRef,
+    file: Path,
+    *,
+    acceptance: Acceptance | None = None,
+    license_id: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> BuiltArtifact:
+    """Check a GGUF file, cut and hash it, and describe it in a manifest.
+
+    Args:
+        ref: The artifact's name and version.
+        file: The model.
+        acceptance: What the model must show on each device; None for a short completion.
+        license_id: Instead of the licence that the file's header gives.
+        progress: Called with the number of bytes hashed so far.
+
+    Raises:
+        PeerError: The file is no model, is damaged, or would make llama.cpp abort.
+        UsageError: There is no such file.
+    """
+    header, chunked = _read_model(file, progress)
+    description = describe_model(header)
+    manifest = Manifest(
+        name=ref.name,
+        version=ref.version,
+        kind="model",
+        variants=(Variant(files=(_entry(chunked),)),),
+        license=license_id or _licence(description),
+        parameter_class=description.parameter_class,
+        memory_bytes=description.estimate_memory_bytes(
+            context_tokens=min(DEFAULT_CONTEXT_TOKENS, description.context_length)
+        ),
+        description={name: getattr(description, name) for name in _DESCRIBED},
+        acceptance=acceptance or Acceptance(),
+    )
+    content = _bounded(encode_manifest(manifest), ref)
+    return BuiltArtifact(ref, "model", target_path("model", ref), content, chunked.sha256, chunked.length)
+
+
+def build_config(ref: ArtifactRef, file: Path) -> BuiltArtifact:
+    """Make a config bundle of a TOML or JSON file with sections.
+
+    Raises:
+        UsageError: There is no such file, or it is neither, or has no sections.
+    """
+    try:
+        settings = msgspec.convert(
+            read_settings(file), dict[str, dict[str, str | int | float | bool | list[str]]]
+        )
+    except msgspec.ValidationError as error:
+        raise UsageError(
+            f"{file} is not a config bundle: write sections with keys, as in the agent's TOML file ({error})"
+        ) from error
+    bundle = ConfigBundle(name=ref.name, version=ref.version, settings=settings)
+    content = _bounded(encode_config_bundle(bundle), ref)
+    return BuiltArtifact(ref, "config", target_path("config", ref), content)
+
+
+def _read_model(file: Path, progress: Callable[[int], None] | None) -> tuple[GgufHeader, ChunkedFile]:
+    try:
+        with file.open("rb") as stream:
+            if not file.stat().st_size:
+                raise PeerError(f"{file} is empty: get the model again")
+            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                header = read_model_header(data)
+                return header, chunk_file(data, plan_chunks(len(data), header), progress=progress)
+    except ModelFileError as error:
+        raise PeerError(f"{file}: {error}") from error
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise UsageError(f"there is no file {file}") from error
+    except OSError as error:
+        raise WorldError(f"cannot read {file}: {error.strerror}") from error
+
+
+def _entry(chunked: ChunkedFile) -> FileEntry:
+    chunks = tuple(Chunk(chunk.offset, chunk.length, chunk.sha256) for chunk in chunked.chunks)
+    return FileEntry(sha256=chunked.sha256, length=chunked.length, chunks=chunks)
+
+
+def _licence(description: ModelDescription) -> str | None:
+    stated = description.licence
+    return None if stated is None else _SPDX.get(stated.lower(), stated)
+
+
+def _bounded(content: bytes, ref: ArtifactRef) -> bytes:
+    limit = DEFAULT_LIMITS.max_manifest_bytes
+    if len(content) > limit:
+        raise UsageError(f"the target of {ref} has {len(content)} bytes; the limit is {limit}")
+    return content

@@ -1,0 +1,49 @@
+"""Upload of model files by an operator: content-addressed, so sending one twice costs nothing."""
+
+from typing import Annotated
+
+import structlog
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
+
+from skerry_controller.blobs.folder import FolderBlobStore
+from skerry_controller.blobs.settings import BlobSettings
+from skerry_controller.blobs.store import BlobNotFoundError, BlobRefusedError
+from skerry_controller.operator_api.dependencies import provide
+
+log = structlog.get_logger(__name__)
+router = APIRouter(prefix="/blobs", tags=["blobs"])
+
+Blobs = Annotated[FolderBlobStore, Depends(provide(FolderBlobStore))]
+Limits = Annotated[BlobSettings, Depends(provide(BlobSettings))]
+
+
+class BlobBody(BaseModel):
+    """A stored blob; lengths in bytes."""
+
+    sha256: str
+    length: int
+
+
+@router.head("/{sha256}", summary="Whether the blob is stored; Content-Length is its size")
+async def look(sha256: str, blobs: Blobs) -> Response:
+    """Answer 200 or 404, without a body."""
+    length = await blobs.size(sha256)
+    if length is None:
+        raise BlobNotFoundError(f"there is no blob with the SHA-256 {sha256}")
+    return Response(headers={"Content-Length": str(length)})
+
+
+@router.put("/{sha256}", summary="Store the request's body as this blob")
+async def upload(sha256: str, request: Request, blobs: Blobs, limits: Limits) -> BlobBody:
+    """Hash the body while it streams in; other bytes than promised are refused and not kept."""
+    stored = await blobs.size(sha256)
+    if stored is not None:
+        return BlobBody(sha256=sha256, length=stored)
+    try:
+        length = await blobs.write(sha256, request.stream(), max_bytes=limits.max_blob_bytes)
+    except ClientDisconnect as error:
+        raise BlobRefusedError(f"the upload of {sha256} broke off: nothing was kept") from error
+    log.info("blob_stored", sha256=sha256, length=length)
+    return BlobBody(sha256=sha256, length=length)

@@ -1,0 +1,78 @@
+"""Refuses request bodies over a limit before anything reads them into memory."""
+
+from collections.abc import Callable
+
+import msgspec
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+PAYLOAD_TOO_LARGE = 413
+
+
+class _TooLargeError(Exception):
+    pass
+
+
+class BodyLimit:
+    """ASGI middleware: answers 413 with our form of errors."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        max_bytes: int,
+        is_exempt: Callable[[str, str], bool] = lambda _method, _path: False,
+    ) -> None:
+        """Guard an application.
+
+        Args:
+            app: What is guarded.
+            max_bytes: Largest accepted body.
+            is_exempt: Whether a method and path bound their bodies themselves.
+        """
+        self._app = app
+        self._max_bytes = max_bytes
+        self._is_exempt = is_exempt
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection scope."""
+        if scope["type"] != "http" or self._is_exempt(scope["method"], scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        received = 0
+        started = False
+
+        async def bounded_receive() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self._max_bytes:
+                raise _TooLargeError
+            return message
+
+        async def noting_send(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        declared = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > self._max_bytes:
+            await _refuse(send, self._max_bytes)
+            return
+        try:
+            await self._app(scope, bounded_receive, noting_send)
+        except _TooLargeError:
+            if not started:
+                await _refuse(send, self._max_bytes)
+
+
+async def _refuse(send: Send, max_bytes: int) -> None:
+    body = msgspec.json.encode(
+        {"v": 1, "code": "too_large", "message": f"the request's body exceeds the limit of {max_bytes} bytes"}
+    )
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": PAYLOAD_TOO_LARGE, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

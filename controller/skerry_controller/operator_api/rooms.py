@@ -1,0 +1,18 @@
+"""The routers of all rooms: a room with routes adds a line here."""
+
+from fastapi import APIRouter
+
+from skerry_controller.artifacts.routes import router as artifacts_router
+from skerry_controller.blobs.routes import router as blobs_router
+from skerry_controller.enrollment.routes import router as enrollment_router
+from skerry_controller.operator_api.audit_routes import router as audit_router
+from skerry_controller.operator_api.repository_routes import router as repository_router
+
+ROUTERS: tuple[APIRouter, ...] = (
+    enrollment_router,
+    blobs_router,
+    artifacts_router,
+    repository_router,
+    audit_router,
+)
+"""All of them stand below ``/api/v1`` and need an administrator's token."""
