@@ -14,6 +14,7 @@ MAX_SEED = 2**32 - 2  # 2**32 - 1 is llama.cpp's LLAMA_DEFAULT_SEED: "take a ran
 MAX_TOP_K = 2**31 - 1
 MAX_REPEAT_WINDOW = 65_536
 MAX_ROLE_CHARS = 64
+MAX_MESSAGES = 4096
 
 FinishReason = Literal["stop", "length"]
 
@@ -124,14 +125,8 @@ def _validate_prompt(request: GenerateRequest, max_prompt_bytes: int) -> None:
     if (request.messages is None) == (request.prompt is None):
         raise InvalidRequestError("give either messages or prompt, and not both")
     if request.messages is not None:
-        if not request.messages:
-            raise InvalidRequestError("messages is empty: give at least one message")
-        for message in request.messages:
-            if not 1 <= len(message.role) <= MAX_ROLE_CHARS:
-                raise InvalidRequestError(
-                    f"a message's role has {len(message.role)} characters: 1 to {MAX_ROLE_CHARS} are allowed"
-                )
-    texts = [m.content for m in request.messages or ()]
+        _validate_messages(request.messages)
+    texts = [text for m in request.messages or () for text in (m.role, m.content)]
     if request.prompt is not None:
         texts.append(request.prompt)
     size = 0
@@ -144,6 +139,16 @@ def _validate_prompt(request: GenerateRequest, max_prompt_bytes: int) -> None:
             ) from error
     if size > max_prompt_bytes:
         raise InvalidRequestError(f"the prompt has {size} bytes: at most {max_prompt_bytes} are allowed")
+
+
+def _validate_messages(messages: tuple[ChatMessage, ...]) -> None:
+    if not 1 <= len(messages) <= MAX_MESSAGES:
+        raise InvalidRequestError(f"there are {len(messages)} messages: 1 to {MAX_MESSAGES} are allowed")
+    for message in messages:
+        if not 1 <= len(message.role) <= MAX_ROLE_CHARS:
+            raise InvalidRequestError(
+                f"a message's role has {len(message.role)} characters: 1 to {MAX_ROLE_CHARS} are allowed"
+            )
 
 
 def _validate_sampling(sampling: Sampling) -> None:

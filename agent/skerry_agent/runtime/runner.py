@@ -289,8 +289,8 @@ class Runner:
         if not self._first.done():
             self._first.set_result(None)
         ended = self._jobs.end()
-        if self._stopping:
-            log.info("runner_stopped", model=self.model.label, pid=self.pid)
+        if self._stopping or self._info is None:
+            log.info("runner_ended", model=self.model.label, pid=self.pid, exit_code=code)
         else:
             log.warning(
                 "runner_crashed", model=self.model.label, pid=self.pid, exit_code=code, requests=ended
