@@ -21,7 +21,7 @@ demo: setup broker models ## Tell the whole story on real parts; KEEP=1 leaves i
 	@$(PYTHON_BIN) tests/demo/run.py $(if $(KEEP),--keep)
 
 test: setup broker models ## Run all tests: unit, integration, end to end
-	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile tests/unit tests/integration tests/e2e
+	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile tests/unit tests/conformance tests/integration tests/e2e
 
 test-fast: setup ## Run the unit tests
 	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile tests/unit
