@@ -13,13 +13,13 @@ SENTENCEPIECE: Final = "llama"
 """What GGUF calls a SentencePiece tokenizer, whatever the architecture."""
 
 _NO_TOKENIZER: Final = frozenset({"none", "no_vocab"})
-_BYTE_TOKENS: Final = tuple(f"<0x{byte:02X}>".encode() for byte in range(256))
+_BYTE_TOKENS: Final = frozenset(f"<0x{byte:02X}>".encode() for byte in range(256))
 
 
 def check_vocabulary(header: GgufHeader, buffer: Buffer) -> None:
     """Check the tokenizer in ``buffer``, which must hold at least the header.
 
-    Reads each token once: about 0.1 s for Gemma's 262,144.
+    Takes about 0.3 s and 6 MB for Gemma's 262,144 tokens.
 
     Raises:
         ModelFileError: llama.cpp would abort on this tokenizer, or could not turn text into tokens.
@@ -29,23 +29,42 @@ def check_vocabulary(header: GgufHeader, buffer: Buffer) -> None:
         raise ModelFileError("the GGUF file has no tokenizer: convert the model again, with its vocabulary")
     count = _token_count(header)
     _check_lengths(header, count)
-    seen: set[bytes] = set()
-    for index, stored in enumerate(_tokens(header, buffer)):
-        # llama.cpp takes a token for a C string: it ends at the first zero.
-        token = stored.partition(b"\0")[0] if b"\0" in stored else stored
-        if token and token in seen:
-            raise ModelFileError(
-                f"the GGUF vocabulary has token {token!r} twice (again at {index}): llama.cpp would abort on "
-                "it; convert the model again"
-            )
-        seen.add(token)
+    repeated = _first_repeated(header, buffer, count)
+    if repeated is not None:
+        raise ModelFileError(
+            f"the GGUF vocabulary has token {repeated!r} twice: llama.cpp would abort on it; "
+            "convert the model again"
+        )
     if model == SENTENCEPIECE:
-        missing = [token for token in _BYTE_TOKENS if token not in seen]
+        missing = sorted(_BYTE_TOKENS.difference(_tokens(header, buffer)))
         if missing:
             raise ModelFileError(
                 f"the GGUF vocabulary lacks {len(missing)} of 256 byte tokens, as {missing[0].decode()}: "
                 "llama.cpp would abort on text that needs them; convert the model again"
             )
+
+
+def _first_repeated(header: GgufHeader, buffer: Buffer, count: int) -> bytes | None:
+    """A token that is there twice; empty ones do not count, as llama.cpp names them apart.
+
+    A set of Gemma's tokens would take 30 MB, too much for a small device. So the first pass only marks slots of
+    a table by hash, and the second remembers the few tokens that shared a slot.
+    """
+    mask = (1 << (count * 8).bit_length()) - 1
+    taken = bytearray(mask + 1)
+    shared: set[int] = set()
+    for token in _tokens(header, buffer):
+        slot = hash(token) & mask
+        if taken[slot]:
+            shared.add(slot)
+        taken[slot] = 1
+    seen: set[bytes] = set()
+    for token in _tokens(header, buffer):
+        if hash(token) & mask in shared and token:
+            if token in seen:
+                return token
+            seen.add(token)
+    return None
 
 
 def _token_count(header: GgufHeader) -> int:
@@ -73,7 +92,11 @@ def _check_lengths(header: GgufHeader, count: int) -> None:
 
 
 def _tokens(header: GgufHeader, buffer: Buffer) -> Iterator[bytes]:
+    """The tokens as llama.cpp sees them: C strings, which end at the first zero."""
     tokens = header.metadata[TOKENS_KEY]
     if isinstance(tokens, ArraySpan):
-        return iterate_strings(buffer, tokens)
-    return (str(token).encode() for token in tokens) if isinstance(tokens, tuple) else iter(())
+        stored = iterate_strings(buffer, tokens)
+    else:
+        stored = (str(token).encode() for token in tokens) if isinstance(tokens, tuple) else iter(())
+    for token in stored:
+        yield token.partition(b"\0")[0] if b"\0" in token else token

@@ -88,6 +88,9 @@ def test_refusing_a_hyperparameter_names_its_key(
         ("tokenizer.ggml.tokens", None, "no list of tokens"),
         ("tokenizer.ggml.tokens", [1, 2], "no list of tokens"),
         ("tokenizer.ggml.tokens", ["a"] * 939, "twice"),
+        ("tokenizer.ggml.tokens", [*map(str, range(938)), "7"], "token b'7' twice"),
+        # llama.cpp takes tokens for C strings.
+        ("tokenizer.ggml.tokens", [*map(str, range(938)), "7\0x"], "token b'7' twice"),
         ("tokenizer.ggml.token_type", [1, 1], "2 values in tokenizer.ggml.token_type"),
     ],
 )
