@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ class StateFolder:
     def trust(self) -> Path:
         """Verified TUF metadata and trusted time."""
         return self.root / "trust"
+
+    @property
+    def trusted_time(self) -> Path:
+        """The floor of trusted time."""
+        return self.root / "trusted_time.json"
 
     @property
     def registry(self) -> Path:
@@ -94,6 +100,8 @@ class StateFolder:
                 raise UsageError(
                     f"another skerry-agent works on {self.root}; stop it first, or use another --state"
                 ) from error
+            shutil.rmtree(self.incoming, ignore_errors=True)
+            self.incoming.mkdir()
             yield
         finally:
             os.close(descriptor)

@@ -37,7 +37,7 @@ def create_admin_app(service: AdminService, incoming: Path) -> Starlette:
 
     Args:
         service: The operations.
-        incoming: Folder for files that are sent in, on the filesystem of the registry.
+        incoming: Existing folder for files that are sent in, on the filesystem of the registry.
     """
     table = operations(service)
 
@@ -52,7 +52,6 @@ def create_admin_app(service: AdminService, incoming: Path) -> Starlette:
         return JSONResponse(await operation(**arguments))
 
     async def import_file(request: Request) -> Response:
-        incoming.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=incoming, suffix=".gguf") as file:
             async for block in request.stream():
                 await run_in_threadpool(file.write, block)

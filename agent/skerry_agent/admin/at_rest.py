@@ -7,7 +7,9 @@ from skerry_agent.admin.service import AdminService
 from skerry_agent.outbox import Outbox
 from skerry_agent.registry import Registry
 from skerry_agent.settings import load_settings
+from skerry_agent.settings.slices import registry_limits
 from skerry_agent.state import StateFolder
+from skerry_agent.trust import TrustedTime
 
 
 class AtRest:
@@ -22,15 +24,16 @@ class AtRest:
         allowed = settings.registry.allow_local_when_enrolled
         async with AsyncExitStack() as stack:
             stack.enter_context(self._state.locked())
-            outbox = await Outbox.open(self._state.outbox)
+            outbox = await Outbox.open(self._state.outbox, clock=TrustedTime(self._state.trusted_time))
             stack.push_async_callback(outbox.close)
-            registry = await Registry.open(self._state.registry)
+            registry = await Registry.open(
+                self._state.registry, limits=registry_limits(settings.registry), events=outbox
+            )
             stack.push_async_callback(registry.close)
             self._stack = stack.pop_all()
         return AdminService(
             registry=registry,
-            events=outbox,
-            event_log=outbox,
+            outbox=outbox,
             allow_local=lambda: allowed or not self._state.enrolled,
         )
 

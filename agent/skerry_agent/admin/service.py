@@ -1,7 +1,7 @@
 """What a person at the device can see and do. The same with and without the daemon, enrolled or not."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,10 +10,10 @@ import msgspec
 
 from skerry_agent import __version__
 from skerry_agent.errors import UsageError
-from skerry_agent.events import EventSink
-from skerry_agent.registry import InstalledArtifact, Registry, Slot
+from skerry_agent.outbox import Outbox
+from skerry_agent.registry import InstalledArtifact, Registry, Slot, local_slot
 from skerry_agent.runtime import ModelPool
-from skerry_protocol.names import LOCAL_PREFIX, ArtifactRef
+from skerry_protocol.names import LOCAL_PREFIX
 from skerry_protocol.reported import SlotReport
 
 
@@ -35,16 +35,6 @@ class Fleet(Protocol):
         """Go back to the version before, and hold there until a new attempt."""
 
 
-class EventLog(Protocol):
-    """The device's own memory of events."""
-
-    async def recent_events(self, limit: int) -> Sequence[Mapping[str, Any]]:
-        """The newest events, newest last."""
-
-    async def stats(self) -> Any:
-        """Counts of what waits for the controller."""
-
-
 @dataclass
 class AdminService:
     """Operations of a person at the device; each returns what ``--json`` prints.
@@ -55,8 +45,7 @@ class AdminService:
     """
 
     registry: Registry
-    events: EventSink
-    event_log: EventLog
+    outbox: Outbox
     allow_local: Callable[[], bool]
     pool: ModelPool | None = None
     fleet: Callable[[], Fleet | None] = lambda: None
@@ -75,26 +64,26 @@ class AdminService:
             "slots": [_slot_entry(slot) for slot in await self.registry.slots()],
             "updates": {k: msgspec.to_builtins(v) for k, v in fleet.reports().items()} if fleet else {},
             "runners": [msgspec.to_builtins(status) for status in self.pool.status()] if self.pool else [],
-            "outbox": msgspec.to_builtins(await self.event_log.stats()),
+            "outbox": (await self.outbox.stats())._asdict(),
         }
 
     async def models(self) -> dict[str, Any]:
         """What is installed, and where it is active."""
         slots = await self.registry.slots()
-        active = {str(s.active.ref): s.name for s in slots if s.active}
-        previous = {str(s.previous.ref): s.name for s in slots if s.previous}
+        active = {s.active.ref: s.name for s in slots if s.active}
+        previous = {s.previous.ref: s.name for s in slots if s.previous}
         return {
             "models": [
                 {
-                    "ref": str(a.ref),
+                    "ref": a.ref,
                     "kind": a.kind,
                     "signed": a.signed,
                     "bytes": a.length,
                     "sha256": a.file_sha256,
                     "license": a.license,
-                    "active_in": active.get(str(a.ref)),
-                    "previous_in": previous.get(str(a.ref)),
-                    "description": a.description,
+                    "active_in": active.get(a.ref),
+                    "previous_in": previous.get(a.ref),
+                    "description": dict(a.description),
                 }
                 for a in await self.registry.artifacts()
             ]
@@ -102,7 +91,7 @@ class AdminService:
 
     async def recent_events(self, limit: int = 50) -> dict[str, Any]:
         """The newest events, newest last."""
-        return {"events": list(await self.event_log.recent_events(limit))}
+        return {"events": [event._asdict() for event in await self.outbox.recent_events(limit)]}
 
     async def import_file(self, path: Path, name: str) -> dict[str, Any]:
         """Take a model file into the registry, under ``local/``.
@@ -116,12 +105,8 @@ class AdminService:
                 "this device is enrolled and takes signed models only; to allow local ones set"
                 " registry.allow_local_when_enrolled = true in its settings"
             )
-        ref = ArtifactRef.parse(name)
-        artifact = await self.registry.import_file(path, ref._replace(local=True))
-        await self.events.emit(
-            "model_imported", audit=True, ref=str(artifact.ref), sha256=artifact.file_sha256
-        )
-        return {"ref": str(artifact.ref), "sha256": artifact.file_sha256, "bytes": artifact.length}
+        artifact = await self.registry.import_file(path, name)
+        return {"ref": artifact.ref, "sha256": artifact.file_sha256, "bytes": artifact.length}
 
     async def activate(self, name: str) -> dict[str, Any]:
         """Serve a local artifact in its slot ``local/NAME``.
@@ -135,10 +120,10 @@ class AdminService:
                 f"{artifact.ref} belongs to the fleet, and a channel decides when it is active;"
                 f" it answers as '{artifact.ref}' already"
             )
-        slot = f"{LOCAL_PREFIX}{artifact.ref.name}"
+        slot = local_slot(artifact.ref)
         before = next((s.active for s in await self.registry.slots() if s.name == slot), None)
-        changed = await self.registry.activate(slot, artifact.ref)
-        await self._changed(slot, before, changed)
+        changed = await self.registry.activate_local(artifact.ref)
+        await self._settle(before)
         return {"slot": _slot_entry(changed)}
 
     async def rollback(self, name: str) -> dict[str, Any]:
@@ -153,7 +138,7 @@ class AdminService:
             await fleet.rollback(slot.name)
             return {"slot": _slot_entry(await self._slot(slot.name))}
         changed = await self.registry.rollback(slot.name)
-        await self._changed(slot.name, slot.active, changed)
+        await self._settle(slot.active)
         return {"slot": _slot_entry(changed)}
 
     async def remove(self, name: str) -> dict[str, Any]:
@@ -164,8 +149,7 @@ class AdminService:
         """
         artifact = await self.registry.find(name)
         await self.registry.remove(artifact.ref)
-        await self.events.emit("model_removed", audit=True, ref=str(artifact.ref))
-        return {"ref": str(artifact.ref)}
+        return {"ref": artifact.ref}
 
     async def _slot(self, name: str) -> Slot:
         slots = await self.registry.slots()
@@ -179,9 +163,7 @@ class AdminService:
         known = ", ".join(s.name for s in slots) or "none yet"
         raise UsageError(f"no slot {name!r} on this device; there are: {known}")
 
-    async def _changed(self, slot: str, before: InstalledArtifact | None, after: Slot) -> None:
-        ref = str(after.active.ref) if after.active else ""
-        await self.events.emit("model_activated", audit=True, slot=slot, ref=ref)
+    async def _settle(self, before: InstalledArtifact | None) -> None:
         if self.settle is not None:
             await self.settle(before)
 
@@ -189,6 +171,6 @@ class AdminService:
 def _slot_entry(slot: Slot) -> dict[str, Any]:
     return {
         "name": slot.name,
-        "active": str(slot.active.ref) if slot.active else None,
-        "previous": str(slot.previous.ref) if slot.previous else None,
+        "active": slot.active.ref if slot.active else None,
+        "previous": slot.previous.ref if slot.previous else None,
     }

@@ -82,7 +82,7 @@ class OpenAiApi:
 
     async def health(self, _request: Request) -> Response:
         """Whether the daemon lives, and what it serves."""
-        slots = {slot.name: str(slot.active.ref) for slot in await self._models.slots() if slot.active}
+        slots = {slot.name: slot.active.ref for slot in await self._models.slots() if slot.active}
         runners = [
             {"model": s.label, "state": s.state, "queue": s.queue_depth, "restarts": s.restarts}
             for s in self._runners.status()
@@ -97,7 +97,7 @@ class OpenAiApi:
 
     async def list_models(self, _request: Request) -> Response:
         """Channels and artifacts, each a model that requests can name."""
-        entries = [_model_entry(str(a.ref), a) for a in await self._models.artifacts() if a.kind == "model"]
+        entries = [_model_entry(a.ref, a) for a in await self._models.artifacts() if a.kind == "model"]
         entries += [_model_entry(s.name, s.active) for s in await self._models.slots() if s.active]
         return JSONResponse({"object": "list", "data": entries})
 
@@ -121,7 +121,7 @@ class OpenAiApi:
     ) -> Response:
         artifact = await self._models.find(body.model)
         answer = Answer(kind, request.state.request_id, body.model)
-        model = ModelFile(artifact.path, artifact.file_sha256, str(artifact.ref))
+        model = ModelFile(artifact.path, artifact.file_sha256, artifact.ref)
         generation = Generation(self._runners, model, generate, self._options.request_timeout_s)
         if body.stream:
             return await self._stream(request, answer, generation, body)
@@ -203,8 +203,8 @@ def _model_entry(name: str, artifact: InstalledArtifact) -> dict[str, object]:
         "object": "model",
         "created": int(artifact.installed_at),
         "owned_by": "fleet" if artifact.signed else "local",
-        "artifact": str(artifact.ref),
+        "artifact": artifact.ref,
         "sha256": artifact.file_sha256,
         "license": artifact.license,
-        "meta": artifact.description,
+        "meta": dict(artifact.description),
     }

@@ -1,5 +1,6 @@
 """HTTP servers inside the daemon's event loop, on sockets that we bind and so can explain."""
 
+import asyncio
 import errno
 import os
 import socket
@@ -14,7 +15,20 @@ from skerry_agent.errors import WorldError
 
 
 class EmbeddedServer(uvicorn.Server):
-    """uvicorn without its own signal handlers: the daemon decides when to stop."""
+    """uvicorn without its own signal handlers: the daemon decides when to stop.
+
+    Attributes:
+        ready: Set once it accepts connections.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept connections."""
+        await super().startup(sockets)
+        self.ready.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

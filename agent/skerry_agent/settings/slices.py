@@ -1,0 +1,44 @@
+"""From settings to the frozen limits that each room takes."""
+
+from skerry_agent.outbox import OutboxLimits
+from skerry_agent.registry import RegistryLimits
+from skerry_agent.runtime import RunnerOptions, RuntimeLimits
+from skerry_agent.settings.model import AgentSettings, RegistrySettings, RuntimeSettings
+from skerry_agent.telemetry import SamplerLimits
+
+
+def registry_limits(settings: RegistrySettings) -> RegistryLimits:
+    """Bounds of the registry."""
+    return RegistryLimits(
+        disk_budget_bytes=settings.disk_budget_bytes, min_free_bytes=settings.min_free_bytes
+    )
+
+
+def runner_options(settings: RuntimeSettings) -> RunnerOptions:
+    """How a runner runs its model."""
+    return RunnerOptions(context_tokens=settings.context_tokens, threads=settings.threads)
+
+
+def runtime_limits(settings: RuntimeSettings) -> RuntimeLimits:
+    """Bounds of the runtime."""
+    return RuntimeLimits(
+        max_queue=settings.max_queue,
+        max_loaded=settings.max_loaded,
+        keep_alive_s=settings.keep_alive_s,
+        load_timeout_s=settings.load_timeout_s,
+        drain_timeout_s=settings.drain_timeout_s,
+    )
+
+
+def outbox_limits(settings: AgentSettings) -> OutboxLimits:
+    """Bounds of the outbox."""
+    return OutboxLimits(
+        max_bytes=settings.outbox.max_bytes,
+        keep_events=settings.outbox.keep_events,
+        flush_interval_s=settings.telemetry.flush_interval_s,
+    )
+
+
+def sampler_limits(settings: AgentSettings) -> SamplerLimits:
+    """When samples are taken."""
+    return SamplerLimits(sample_interval_s=settings.telemetry.sample_interval_s)
