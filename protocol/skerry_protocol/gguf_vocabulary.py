@@ -47,8 +47,8 @@ def check_vocabulary(header: GgufHeader, buffer: Buffer) -> None:
 def _first_repeated(header: GgufHeader, buffer: Buffer, count: int) -> bytes | None:
     """A token that is there twice; empty ones do not count, as llama.cpp names them apart.
 
-    A set of Gemma's tokens would take 30 MB, too much for a small device. So the first pass only marks slots of
-    a table by hash, and the second remembers the few tokens that shared a slot.
+    A set of Gemma's tokens would take 30 MB, too much for a small device. So the first pass only marks slots
+    of a table by hash, and the second remembers the few tokens that shared a slot.
     """
     mask = (1 << (count * 8).bit_length()) - 1
     taken = bytearray(mask + 1)

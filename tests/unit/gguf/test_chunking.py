@@ -89,6 +89,12 @@ def test_a_large_tensor_keeps_its_chunks_whatever_its_neighbours_become(
     assert alone <= {chunk.sha256 for chunk in tensor_chunks(among)}
 
 
+def test_alignment_belongs_to_the_tensor_before_it() -> None:
+    chunks = tensor_chunks([Tensor("a", b"a" * 404), Tensor("b", b"b" * 132), Tensor("c", b"c" * 1012)])
+
+    assert [chunk.length for chunk in chunks] == [416, 160, 512, 512]
+
+
 def tensor_chunks(tensors: list[Tensor]) -> list[HashedChunk]:
     header, file = chunked(GgufBytes([], tensors).build(), SMALL)
     return [chunk for chunk in file.chunks if chunk.offset >= header.data_offset]

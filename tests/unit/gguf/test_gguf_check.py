@@ -40,6 +40,13 @@ def test_a_base_model_passes(tmp_path: Path) -> None:
     assert "tokenizer.chat_template" not in read_model_header(path.read_bytes()).metadata
 
 
+def test_empty_tokens_may_be_many_as_llama_names_them_apart(tmp_path: Path) -> None:
+    tokens: list[str] = [*map(str, range(930)), *[""] * 9]
+    path = write_tiny_gguf(tmp_path / "m.gguf", overrides={"tokenizer.ggml.tokens": tokens})
+
+    read_model_header(path.read_bytes())
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
