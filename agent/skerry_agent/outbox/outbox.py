@@ -4,7 +4,7 @@ import asyncio
 import math
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -37,13 +37,10 @@ class Outbox:
 
     Events and audit records are committed before ``emit`` returns; samples wait in memory for at most
     ``flush_interval_s``, which :meth:`run` sees to. Open it with :meth:`open`.
-
-    Attributes:
-        added: Set after a commit that brought records; the one who sends clears it.
     """
 
     def __init__(self, database: Database, limits: OutboxLimits, clock: Clock) -> None:
-        self.added = asyncio.Event()
+        self._watchers: list[Callable[[], None]] = []
         self._database = database
         self._limits = limits
         self._clock = clock
@@ -74,6 +71,10 @@ class Outbox:
             if self._commits:
                 await asyncio.wait(self._commits)
             await self._database.close()
+
+    def watch(self, notify: Callable[[], None]) -> None:
+        """Have ``notify`` called on the loop after every commit that brought records."""
+        self._watchers.append(notify)
 
     async def run(self) -> None:
         """Commit buffered samples every ``flush_interval_s``, or earlier when many wait; never returns."""
@@ -158,6 +159,14 @@ class Outbox:
             partial(store.acknowledge, streams=streams, current=tuple(self._streams.values()))
         )
 
+    async def give_up(self, stream: str, sequence: int) -> None:
+        """Drop a record that can never be sent, count it, and remember it as gone.
+
+        Raises:
+            DatabaseError: The disk failed.
+        """
+        await self._database.write(partial(store.give_up, stream_id=stream, sequence=sequence))
+
     async def stats(self) -> store.OutboxStats:
         """Counts of what is pending, dropped and buffered.
 
@@ -204,7 +213,8 @@ class Outbox:
                 self._lost.update(lost)
                 self._trim()
                 return False
-            self.added.set()
+            for notify in self._watchers:
+                notify()
             return True
 
     def _take(self, draft: store.Draft) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from skerry_agent.outbox.batch import InFlight, PendingBatch, StreamClass
 from skerry_agent.outbox.gaps import subtract
 from skerry_agent.outbox.limits import OutboxLimits
-from skerry_agent.outbox.thinning import make_room
+from skerry_agent.outbox.thinning import drop, make_room
 from skerry_protocol.ranges import Range
 from skerry_protocol.records import Record, RecordKind, Value
 
@@ -197,6 +197,16 @@ def acknowledge(
         kept,
     )
     return removed
+
+
+def give_up(connection: sqlite3.Connection, stream_id: str, sequence: int) -> None:
+    """Drop one record as if the outbox were full."""
+    row = connection.execute(
+        "SELECT stream, kind FROM records JOIN streams ON stream = number WHERE id = ? AND sequence = ?",
+        (stream_id, sequence),
+    ).fetchone()
+    if row is not None:
+        drop(connection, row[1], [(row[0], sequence)])
 
 
 def stats(connection: sqlite3.Connection) -> OutboxStats:

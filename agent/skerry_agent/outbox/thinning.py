@@ -51,11 +51,11 @@ def _thin_samples(connection: sqlite3.Connection) -> None:
             return
         position = keys[-1]
         left -= len(keys)
-        _drop(connection, "sample", keys[1::2])
+        drop(connection, "sample", keys[1::2])
 
 
 def _drop_oldest(connection: sqlite3.Connection, kind: RecordKind, count: int) -> None:
-    _drop(connection, kind, _oldest(connection, kind, _Key(-1, -1), count))
+    drop(connection, kind, _oldest(connection, kind, _Key(-1, -1), count))
 
 
 def _oldest(connection: sqlite3.Connection, kind: RecordKind, after: _Key, count: int) -> list[_Key]:
@@ -67,14 +67,15 @@ def _oldest(connection: sqlite3.Connection, kind: RecordKind, after: _Key, count
     return [_Key(row[0], row[1]) for row in rows]
 
 
-def _drop(connection: sqlite3.Connection, kind: RecordKind, keys: Sequence[_Key]) -> None:
+def drop(connection: sqlite3.Connection, kind: RecordKind, keys: Sequence[tuple[int, int]]) -> None:
+    """Drop records of one kind by (stream, sequence), in that order; count them and remember the gaps."""
     connection.executemany("DELETE FROM records WHERE stream = ? AND sequence = ?", keys)
     connection.execute("UPDATE totals SET dropped = dropped + ? WHERE kind = ?", (len(keys), kind))
-    for stream, own in groupby(keys, key=lambda key: key.stream):
-        mark_gone(connection, stream, ranges.from_numbers(key.sequence for key in own))
+    for stream, own in groupby(keys, key=lambda key: key[0]):
+        _mark_gone(connection, stream, ranges.from_numbers(sequence for _, sequence in own))
 
 
-def mark_gone(connection: sqlite3.Connection, stream: int, gaps: Sequence[Range]) -> None:
+def _mark_gone(connection: sqlite3.Connection, stream: int, gaps: Sequence[Range]) -> None:
     """Add gaps to a stream's gone ranges and join those that touch."""
     first, last = gaps[0][0] - 1, gaps[-1][1] + 1
     near = "stream = ? AND first <= ? AND last >= ?"

@@ -63,9 +63,11 @@ async def test_samples_wait_in_memory_until_the_flush(outbox: Outbox, tmp_path: 
 
 async def test_the_flush_task_commits_samples_by_itself(tmp_path: Path, clock: FakeClock) -> None:
     outbox = await Outbox.open(tmp_path / "outbox.db", OutboxLimits(flush_interval_s=0.01), clock=clock)
+    committed = asyncio.Event()
+    outbox.watch(committed.set)
     flusher = asyncio.create_task(outbox.run())
     outbox.add_sample({"cpu_percent": 1.0})
-    await asyncio.wait_for(outbox.added.wait(), 5)
+    await asyncio.wait_for(committed.wait(), 5)
     assert len(tables(tmp_path / "outbox.db")) == 1
     flusher.cancel()
     with suppress(asyncio.CancelledError):
@@ -308,3 +310,15 @@ async def test_a_batch_that_came_out_too_large_is_halved_down_to_one_record(outb
         sizes.append(len(batch.records))
     assert sizes == [2, 1]
     assert batch.halved() == batch
+
+
+async def test_a_record_that_can_never_be_sent_becomes_a_counted_gap(outbox: Outbox) -> None:
+    for _ in range(3):
+        await outbox.emit("ping")
+    [batch] = await everything(outbox)
+    await outbox.give_up(batch.stream, 1)
+    await outbox.give_up(batch.stream, 99)
+    [batch] = await everything(outbox)
+    assert [r.sequence for r in batch.records] == [0, 2]
+    assert batch.gone == ((1, 1),)
+    assert (await outbox.stats()).dropped["event"] == 1
