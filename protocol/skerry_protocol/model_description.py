@@ -62,6 +62,12 @@ class ModelDescription(msgspec.Struct, frozen=True):
     kv_bytes_per_token: int
     """KV cache at F16 per token of context, all blocks. An upper bound for models with sliding windows."""
 
+    def to_manifest(self) -> dict[str, str | int | float | bool | None]:
+        """The fields as the ``description`` of a manifest: flat, ``tensor_bytes`` as "Q4_1=…, Q8_0=…"."""
+        fields = msgspec.structs.asdict(self)
+        fields["tensor_bytes"] = ", ".join(f"{kind}={size}" for kind, size in self.tensor_bytes.items())
+        return fields
+
     def estimate_memory_bytes(self, *, context_tokens: int, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> int:
         """Resident bytes of a runner: on the CPU, weights mapped, one sequence, no flash attention.
 

@@ -44,6 +44,15 @@ def test_a_description_survives_the_wire(tmp_path: Path) -> None:
     assert msgspec.json.decode(msgspec.json.encode(description), type=ModelDescription) == description
 
 
+def test_a_manifest_holds_it_flat(tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "m.gguf")
+    fields = describe_model(read_gguf_header(path.read_bytes())).to_manifest()
+
+    assert fields["tensor_bytes"] == "F16=535296, F32=2304"
+    assert fields["architecture"] == "llama"
+    assert all(isinstance(value, str | int | float | bool | None) for value in fields.values())
+
+
 @pytest.mark.parametrize("quantization", ["F32", "BF16", "Q8_0", "Q4_0", "Q4_1"])
 def test_names_the_quantization(tmp_path: Path, quantization: Quantization) -> None:
     path = write_tiny_gguf(tmp_path / "m.gguf", quantization=quantization)
