@@ -1,0 +1,72 @@
+"""What can go wrong with files and names on this device."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from skerry_agent.errors import PeerError, UsageError, WorldError
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class ModelNotFoundError(UsageError):
+    """No artifact, slot or channel has this name; the message lists what exists."""
+
+
+class ModelRefusedError(UsageError):
+    """The file cannot be imported: empty, truncated, no GGUF, or its name is taken by other bytes."""
+
+
+class ModelInUseError(UsageError):
+    """The artifact is active, or the version to go back to: it cannot be removed."""
+
+
+class SlotError(UsageError):
+    """The slot cannot do that: unknown, nothing to go back to, or not for this artifact."""
+
+
+class NoSpaceError(WorldError):
+    """There is too little room on the disk or in the budget, also after collecting garbage.
+
+    Attributes:
+        missing_bytes: So much more is needed.
+    """
+
+    def __init__(self, message: str, *, missing_bytes: int) -> None:
+        super().__init__(message)
+        self.missing_bytes = missing_bytes
+
+
+class StorageError(WorldError):
+    """The disk failed to read, write or sync."""
+
+
+class WrongBytesError(PeerError):
+    """A chunk does not have the hash that its manifest gives."""
+
+
+class DamagedDownloadError(WorldError):
+    """Bytes that were verified came back different from the disk; they have to be fetched again."""
+
+
+class InconsistentManifestError(PeerError):
+    """All chunks are right, but together they are not the file that the manifest names."""
+
+
+@contextmanager
+def disk_errors(doing: str, path: Path, *, need_bytes: int = 0) -> Iterator[None]:
+    """Turn an ``OSError`` into an error that says what could not be done to which file.
+
+    Raises:
+        NoSpaceError: The disk, or the quota, is full.
+        StorageError: Anything else.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise NoSpaceError(
+                f"the disk is full: {doing} {path} failed; free some space", missing_bytes=max(need_bytes, 1)
+            ) from error
+        raise StorageError(f"{doing} {path} failed: {error.strerror or error}") from error

@@ -1,0 +1,367 @@
+"""The registry's door: what is installed, what serves where, and room for more."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Self
+
+import structlog
+
+from skerry_agent import durable
+from skerry_agent.database import Database
+from skerry_agent.events import EventSink
+from skerry_agent.registry import catalog, importing, naming
+from skerry_agent.registry.artifact import (
+    ChunkPlace,
+    DiskUsage,
+    InstalledArtifact,
+    NewArtifact,
+    Progress,
+    RegistryLimits,
+    Slot,
+    is_slot_for,
+    local_slot,
+)
+from skerry_agent.registry.disk import Disk
+from skerry_agent.registry.errors import (
+    ModelInUseError,
+    ModelRefusedError,
+    SlotError,
+    disk_errors,
+)
+from skerry_agent.registry.files import FileStore
+from skerry_agent.registry.garbage import identity
+from skerry_agent.registry.partial import PartialDownload
+from skerry_agent.registry.state import CatalogState, Listener
+from skerry_agent.registry.storage import Storage
+from skerry_protocol.manifest import Chunk
+from skerry_protocol.records import Value
+
+log = structlog.get_logger(__name__)
+
+
+class Registry:
+    """The models on this device. Open it with :meth:`open`; one process at a time.
+
+    ``slots_now`` and ``artifacts_now`` are what the last committed change left, for callers that cannot wait;
+    ``subscribe`` tells when they changed.
+    """
+
+    def __init__(
+        self,
+        state: CatalogState,
+        store: FileStore,
+        *,
+        limits: RegistryLimits,
+        events: EventSink | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self._state = state
+        self._database = state.database
+        self._store = store
+        self._storage = Storage(state, store, limits, clock)
+        self._events = events
+        self._clock = clock
+
+    @classmethod
+    async def open(
+        cls,
+        folder: Path,
+        *,
+        limits: RegistryLimits | None = None,
+        events: EventSink | None = None,
+        clock: Callable[[], float] = time.time,
+        disk: Disk | None = None,
+    ) -> Self:
+        """Open the registry in ``folder``, or make one, and hold catalog and files against each other.
+
+        An artifact whose file is missing or has another length becomes ``broken`` (event ``model_broken``);
+        files that nothing refers to are removed.
+
+        Raises:
+            DatabaseError: The catalog cannot be used.
+            NoSpaceError, StorageError: The disk failed.
+        """
+        store = FileStore(folder, disk or Disk())
+        with disk_errors("preparing", folder):
+            await asyncio.to_thread(durable.make_folder, folder)
+            await asyncio.to_thread(store.prepare)
+        database = await Database.open(folder / "catalog.db", catalog.MIGRATIONS)
+        state = CatalogState(database, catalog.Catalog(store.path))
+        registry = cls(state, store, limits=limits or RegistryLimits(), events=events, clock=clock)
+        try:
+            await registry._check_files()
+            await registry.collect_garbage()
+        except BaseException:
+            await database.close()
+            raise
+        return registry
+
+    async def close(self) -> None:
+        """Journal open downloads and close the catalog."""
+        await self._storage.close()
+        await self._database.close()
+
+    # Reading.
+
+    @property
+    def slots_now(self) -> Mapping[str, Slot]:
+        """Slots by name as of the last change."""
+        return self._state.slots
+
+    @property
+    def artifacts_now(self) -> Sequence[InstalledArtifact]:
+        """Artifacts, the latest first, as of the last change."""
+        return self._state.artifacts
+
+    def subscribe(self, listener: Listener) -> None:
+        """Have ``listener`` called, on the event loop, after every change of slots or artifacts."""
+        self._state.subscribe(listener)
+
+    async def artifacts(self) -> list[InstalledArtifact]:
+        """All installed artifacts, the latest first."""
+        return list(self._state.artifacts)
+
+    async def slots(self) -> list[Slot]:
+        """All slots, by name."""
+        return list(self._state.slots.values())
+
+    async def find(self, name: str) -> InstalledArtifact:
+        """The artifact that a channel, line, name, ``name@version`` or ``local/name`` means.
+
+        Raises:
+            ModelNotFoundError: There is none; the message lists what exists.
+        """
+        return naming.resolve(name, self._state.slots, self._state.artifacts)
+
+    async def stored(self, sha256: str, length: int) -> Path | None:
+        """The whole file with this digest, or ``None`` when it is not here with that length."""
+        found = await asyncio.to_thread(self._store.length, sha256)
+        return self._store.path(sha256) if found == length else None
+
+    async def locate_chunks(self, hashes: Sequence[str]) -> dict[str, list[ChunkPlace]]:
+        """Chunk hash -> where its bytes are in files that are here. Check them: disks decay."""
+        rows = await self._database.read(lambda c: catalog.locate_chunks(c, hashes))
+        return {
+            sha256: [ChunkPlace(self._store.path(row.file_sha256), row.offset, row.length) for row in found]
+            for sha256, found in rows.items()
+        }
+
+    # Slots.
+
+    async def activate(self, slot: str, ref: str, *, target_sha256: str | None = None) -> Slot:
+        """Let an artifact serve in a slot, atomically; what served is remembered for :meth:`rollback`.
+
+        Args:
+            slot: A channel for signed artifacts, ``local/NAME`` for a local one.
+            ref: ``name@version`` or ``local/name@version``.
+            target_sha256: Which manifest, when several of one name and version are installed.
+
+        Raises:
+            ModelNotFoundError: No such artifact, or its file is missing.
+            SlotError: The artifact may not serve in that slot.
+        """
+        if not is_slot_for(slot, ref):
+            raise SlotError(f"{ref} cannot serve in {slot}: a local model serves in local/NAME only")
+        async with self._state.lock:
+            artifact = self._state.exact(ref, target_sha256)
+            old = self._state.slots.get(slot, Slot(slot))
+            again = old.active is not None and identity(old.active) == identity(artifact)
+            new = Slot(slot, artifact, old.previous if again else old.active)
+            await self._write_slot(new)
+        if not again:
+            await self._emit("model_activated", audit=True, slot=slot, ref=ref)
+        return new
+
+    async def activate_local(self, ref: str) -> Slot:
+        """Let ``[local/]NAME@VERSION`` serve in ``local/NAME``.
+
+        Raises:
+            ModelNotFoundError: It was not imported.
+        """
+        ref = importing.local_ref(ref)
+        return await self.activate(local_slot(ref), ref)
+
+    async def rollback(self, slot: str, *, held_by: str | None = None) -> Slot:
+        """Go back to the previous version of a slot; the one that served is no longer remembered.
+
+        Raises:
+            SlotError: There is no such slot, or nothing to go back to.
+        """
+        async with self._state.lock:
+            old = self._state.slots.get(slot)
+            if old is None:
+                there = ", ".join(self._state.slots) or "none"
+                raise SlotError(f"there is no slot {slot!r}; there is {there}")
+            if old.previous is None or old.previous.broken:
+                raise SlotError(f"{slot} has no previous version on this device to go back to")
+            new = Slot(slot, old.previous, None, held_by)
+            await self._write_slot(new)
+        await self._emit("model_activated", audit=True, slot=slot, ref=old.previous.ref, rolled_back=True)
+        return new
+
+    async def deactivate(self, slot: str) -> None:
+        """Let nothing serve in a slot any more; an unknown slot is fine."""
+        async with self._state.lock:
+            await self._database.write(lambda c: catalog.delete_slot(c, slot))
+            await self._state.refresh()
+
+    # Artifacts.
+
+    async def import_file(self, path: Path, ref: str, progress: Progress | None = None) -> InstalledArtifact:
+        """Copy a model file into the registry as ``local/NAME@VERSION``; the same bytes again are fine.
+
+        Args:
+            path: A GGUF model file.
+            ref: ``NAME@VERSION``, with or without ``local/``.
+            progress: Called from a worker thread with bytes done and in total.
+
+        Raises:
+            NameSyntaxError: ``ref`` breaks the grammar.
+            ModelRefusedError: The file is unusable, or the name is taken by other bytes.
+            NoSpaceError: No room on the disk or in the budget.
+            StorageError: The disk failed.
+        """
+        ref = importing.local_ref(ref)
+        source = await asyncio.to_thread(importing.inspect, path)
+        await self._storage.reserve(source.length)
+        temporary = self._store.temporary_path(f"import-{secrets.token_hex(8)}")
+        with self._storage.promised(source.length):
+            try:
+                new = await asyncio.to_thread(importing.copy, source, temporary, ref, progress)
+                async with self._state.lock:
+                    self._check_free(ref, new.file_sha256)
+                    await self._adopt(temporary, new)
+            finally:
+                await asyncio.to_thread(self._store.disk.remove, temporary)
+        await self._emit("model_imported", audit=True, ref=ref, file_sha256=new.file_sha256, bytes=new.length)
+        return self._state.exact(ref)
+
+    async def install(self, new: NewArtifact) -> InstalledArtifact:
+        """Put a signed artifact, whose file is stored already, into the catalog. Doing it again is fine.
+
+        Raises:
+            RuntimeError: The file is not stored, or the artifact has no manifest.
+        """
+        if new.target_sha256 is None:
+            raise RuntimeError(f"{new.ref} has no signed manifest: import it instead")
+        async with self._state.lock:
+            if await self.stored(new.file_sha256, new.length) is None:
+                raise RuntimeError(f"the file of {new.ref} is not in the registry")
+            await self._insert(new)
+        return self._state.exact(new.ref, new.target_sha256)
+
+    async def remove(self, ref: str) -> None:
+        """Remove an artifact, and its file when nothing else needs it.
+
+        Raises:
+            ModelNotFoundError: No such artifact.
+            ModelInUseError: It is active, or the version to go back to, in a slot.
+        """
+        async with self._state.lock:
+            matching = [a for a in self._state.artifacts if a.ref == ref]
+            if not matching:
+                self._state.exact(ref)
+            for slot in self._state.slots.values():
+                if any(a is not None and a.ref == ref for a in (slot.active, slot.previous)):
+                    raise ModelInUseError(
+                        f"{ref} is active or previous in {slot.name}: activate another version first"
+                    )
+
+            def delete(connection: Connection) -> None:
+                for artifact in matching:
+                    catalog.delete_artifact(connection, artifact)
+
+            await self._database.write(delete)
+            await self._state.refresh()
+        await self.collect_garbage()
+        await self._emit("model_removed", audit=True, ref=ref)
+
+    # Downloads and room.
+
+    async def open_partial(self, sha256: str, length: int, chunks: Sequence[Chunk]) -> PartialDownload:
+        """Begin a download, or go on with one; room for the whole file is reserved on the disk.
+
+        Raises:
+            NoSpaceError: No room, also after collecting garbage; says how many bytes are missing.
+            StorageError: The disk failed.
+            RuntimeError: This download is open already.
+        """
+        return await self._storage.open_partial(sha256, length, chunks)
+
+    async def release_partial(self, sha256: str) -> None:
+        """Say that a download is not wanted for now: it stays until its room is needed."""
+        await self._storage.release_partial(sha256)
+
+    async def missing_bytes(self, need_bytes: int) -> int:
+        """So much room is lacking for ``need_bytes`` more, with nothing collected; 0 when it fits."""
+        return await self._storage.missing_bytes(need_bytes)
+
+    async def reserve(self, need_bytes: int) -> None:
+        """Make sure that ``need_bytes`` more fit, collecting garbage when they do not.
+
+        Raises:
+            NoSpaceError: They do not fit; says how many bytes are missing.
+        """
+        await self._storage.reserve(need_bytes)
+
+    async def usage(self) -> DiskUsage:
+        """How many bytes are used, allowed and free."""
+        return await self._storage.usage()
+
+    async def collect_garbage(self, need_bytes: int = 0) -> int:
+        """Remove what nothing needs, and more while less than ``need_bytes`` was freed; returns bytes freed.
+
+        Never removed: what is active or previous in a slot, what a person imported, a download under way.
+        """
+        return await self._storage.collect(need_bytes)
+
+    # Inside.
+
+    async def _check_files(self) -> None:
+        await self._state.refresh()
+        missing: list[InstalledArtifact] = []
+        for artifact in self._state.artifacts:
+            broken = await self.stored(artifact.file_sha256, artifact.length) is None
+            if broken != artifact.broken:
+                mark = partial(catalog.mark_broken, file_sha256=artifact.file_sha256, broken=broken)
+                await self._database.write(mark)
+            if broken and not artifact.broken:
+                missing.append(artifact)
+        await self._state.refresh()
+        for artifact in missing:
+            log.error("model_broken", ref=artifact.ref, path=str(artifact.path))
+            message = f"the file of {artifact.ref} is missing or has another length"
+            await self._emit("model_broken", ref=artifact.ref, code="file_missing", message=message)
+
+    def _check_free(self, ref: str, sha256: str) -> None:
+        for artifact in self._state.artifacts:
+            if artifact.ref == ref and artifact.file_sha256 != sha256:
+                raise ModelRefusedError(
+                    f"{ref} exists already with other bytes: import the file under another version, "
+                    f"or remove {ref} first"
+                )
+
+    async def _adopt(self, temporary: Path, new: NewArtifact) -> None:
+        if await self.stored(new.file_sha256, new.length) is None:
+            with disk_errors("installing", temporary):
+                await asyncio.to_thread(self._store.adopt, temporary, new.file_sha256)
+        await self._insert(new)
+
+    async def _insert(self, new: NewArtifact) -> None:
+        now = self._clock()
+        await self._database.write(lambda c: catalog.insert(c, new, now))
+        await self._state.refresh()
+
+    async def _write_slot(self, slot: Slot) -> None:
+        now = self._clock()
+        await self._database.write(lambda c: catalog.set_slot(c, slot, now))
+        await self._state.refresh()
+
+    async def _emit(self, name: str, *, audit: bool = False, **data: Value) -> None:
+        if self._events is not None:
+            await self._events.emit(name, audit=audit, **data)

@@ -1,0 +1,150 @@
+"""Room on the disk: downloads that reserve it, the budget that bounds it, the garbage that gives it back."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from sqlite3 import Connection
+
+import structlog
+
+from skerry_agent.registry import catalog
+from skerry_agent.registry.artifact import DiskUsage, RegistryLimits
+from skerry_agent.registry.errors import NoSpaceError, disk_errors
+from skerry_agent.registry.files import FileStore, allocated_bytes
+from skerry_agent.registry.garbage import Holdings, plan_garbage
+from skerry_agent.registry.partial import PartialDownload
+from skerry_agent.registry.state import CatalogState
+from skerry_protocol.manifest import Chunk
+
+log = structlog.get_logger(__name__)
+
+
+class Storage:
+    """Measures, reserves and frees room for files."""
+
+    def __init__(
+        self, state: CatalogState, store: FileStore, limits: RegistryLimits, clock: Callable[[], float]
+    ) -> None:
+        self._state = state
+        self._store = store
+        self._limits = limits
+        self._clock = clock
+        self._open_partials: dict[str, PartialDownload] = {}
+        self._promised_bytes = 0
+
+    async def close(self) -> None:
+        """Journal open downloads and let go of their files."""
+        for partial in list(self._open_partials.values()):
+            await partial.close()
+
+    async def usage(self) -> DiskUsage:
+        """How many bytes are used, allowed and free."""
+        used, free = await asyncio.to_thread(self._measure)
+        return DiskUsage(used, self._limits.disk_budget_bytes, free)
+
+    @contextmanager
+    def promised(self, length: int) -> Iterator[None]:
+        """Count ``length`` bytes as used that are not written yet."""
+        self._promised_bytes += length
+        try:
+            yield
+        finally:
+            self._promised_bytes -= length
+
+    async def open_partial(self, sha256: str, length: int, chunks: Sequence[Chunk]) -> PartialDownload:
+        """Begin a download, or go on with one; room for the whole file is reserved on the disk."""
+        if sha256 in self._open_partials:
+            raise RuntimeError(f"the download of {sha256} is open already")
+        allocated = await asyncio.to_thread(allocated_bytes, self._store.part_path(sha256))
+        now = self._clock()
+        await self._state.database.write(lambda c: catalog.touch_partial(c, sha256, length, now))
+        await self.reserve(max(0, length - allocated))
+        partial = PartialDownload(self._store, sha256, length, chunks, limits=self._limits)
+        self._open_partials[sha256] = partial
+        partial.on_close(lambda: self._open_partials.pop(sha256, None))
+        try:
+            await asyncio.to_thread(partial.open)
+        except BaseException:
+            partial.abandon()
+            raise
+        return partial
+
+    async def release_partial(self, sha256: str) -> None:
+        """Say that a download is not wanted for now: it stays until its room is needed."""
+        await self._state.database.write(lambda c: catalog.release_partial(c, sha256))
+
+    async def missing_bytes(self, need_bytes: int) -> int:
+        """So much room is lacking for ``need_bytes`` more, with nothing collected; 0 when it fits."""
+        used, free = await asyncio.to_thread(self._measure)
+        need_bytes += self._promised_bytes
+        missing = need_bytes + self._limits.min_free_bytes - free
+        if self._limits.disk_budget_bytes:
+            missing = max(missing, used + need_bytes - self._limits.disk_budget_bytes)
+        return max(0, missing) if need_bytes else 0
+
+    async def reserve(self, need_bytes: int) -> None:
+        """Make sure that ``need_bytes`` more fit, collecting garbage when they do not."""
+        missing = await self.missing_bytes(need_bytes)
+        if missing:
+            await self.collect(missing)
+            missing = await self.missing_bytes(need_bytes)
+        if missing:
+            raise NoSpaceError(
+                f"{need_bytes} bytes are needed and {missing} of them are missing: free space on the disk, "
+                "remove models, or raise disk_budget_bytes",
+                missing_bytes=missing,
+            )
+
+    async def collect(self, need_bytes: int = 0) -> int:
+        """Remove what nothing needs, and more while under ``need_bytes`` were freed; returns bytes freed."""
+        async with self._state.lock:
+            garbage = plan_garbage(
+                await self._holdings(),
+                need_bytes=need_bytes,
+                now=self._clock(),
+                partial_keep_s=self._limits.partial_keep_s,
+            )
+
+            def forget(connection: Connection) -> None:
+                for artifact in garbage.artifacts:
+                    catalog.delete_artifact(connection, artifact)
+                for sha256 in (*garbage.partials, *garbage.files):
+                    catalog.delete_partial(connection, sha256)
+
+            # The catalog first: a file without a row is garbage again, a row without its file is broken.
+            if garbage.artifacts or garbage.partials or garbage.files:
+                await self._state.database.write(forget)
+            await asyncio.to_thread(self._remove, garbage.files, garbage.partials)
+            if garbage.artifacts:
+                await self._state.refresh()
+        if garbage.freed_bytes:
+            log.info("garbage_collected", freed_bytes=garbage.freed_bytes)
+        return garbage.freed_bytes
+
+    async def _holdings(self) -> Holdings:
+        known = await self._state.database.read(catalog.partials)
+        files, partials = await asyncio.to_thread(
+            lambda: (dict(self._store.stored()), dict(self._store.partials()))
+        )
+        return Holdings(
+            files=files,
+            partials=partials,
+            known=known,
+            artifacts=self._state.artifacts,
+            slots=list(self._state.slots.values()),
+            open_partials=set(self._open_partials),
+        )
+
+    def _remove(self, files: Sequence[str], partials: Sequence[str]) -> None:
+        for sha256 in files:
+            with disk_errors("removing", self._store.path(sha256)):
+                self._store.remove_file(sha256)
+        for sha256 in partials:
+            with disk_errors("removing", self._store.part_path(sha256)):
+                self._store.remove_partial(sha256)
+
+    def _measure(self) -> tuple[int, int]:
+        with disk_errors("measuring", self._store.folder):
+            used = sum(size for _, size in self._store.stored())
+            used += sum(size for _, size in self._store.partials())
+            return used, self._store.disk.free_bytes(self._store.folder)
