@@ -87,7 +87,7 @@ class BrokerHouse:
 
     def device(self, device: str, **options: Any) -> aiomqtt.Client:
         """A device's client."""
-        return self.client(device_pair(self.authorities, device), **options)
+        return self.client(device_pair(self.authorities, device), **({"identifier": device} | options))
 
     def controller(self, **options: Any) -> aiomqtt.Client:
         """The controller's client."""
