@@ -52,7 +52,7 @@ def _serve() -> None:
 
     def load_and_answer(path: str) -> int:
         try:
-            model = llama_cpp.Llama(path, n_ctx=32, n_batch=32, n_threads=1, verbose=False)
+            model = llama_cpp.Llama(path, n_ctx=32, n_batch=32, n_threads=1, n_threads_batch=1, verbose=False)
         except Exception:  # noqa: BLE001 - any exception means that the process lives
             return NOT_LOADED
         try:

@@ -17,7 +17,7 @@ from skerry_protocol.gguf_header import GgufHeader
 from support.llama_child import ANSWERED, LlamaChild, llama_child
 from support.tiny_gguf import MetadataValue, write_tiny_gguf
 
-DAMAGED_FILES = 100
+DAMAGED_FILES = 150
 U32 = 2**32 - 1
 FLOATS = (-1.0, math.nan, math.inf, 1e30, 1e-45)
 TOKENS = 939

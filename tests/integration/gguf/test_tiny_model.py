@@ -17,7 +17,7 @@ def model(tmp_path: Path) -> Iterator[Any]:
 def loaded(path: Path) -> Iterator[Any]:
     import llama_cpp  # noqa: PLC0415 - heavy, and only these tests need it
 
-    model = llama_cpp.Llama(str(path), n_ctx=128, n_threads=1, verbose=False)
+    model = llama_cpp.Llama(str(path), n_ctx=128, n_threads=1, n_threads_batch=1, verbose=False)
     yield model
     model.close()
 
