@@ -1,7 +1,7 @@
 """The two authorities, their files, and what they issue."""
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -18,6 +18,7 @@ from skerry_controller.authorities.certificates import (
     client_certificate,
     key_pem,
     new_key,
+    revocation_list,
     self_signed_authority,
     server_certificate,
 )
@@ -133,6 +134,15 @@ class Authorities:
         key = _requested_key(csr_pem, self._settings.max_csr_bytes)
         validity = Validity.of(now, self._settings.device_days, self._settings.backdate_s)
         return certificate_pem(client_certificate(self.devices.issuer, key, device_id, validity))
+
+    def device_revocations(self, serial_numbers: Iterable[int], *, now: datetime) -> bytes:
+        """The revocation list (PEM) of the devices authority, for the broker.
+
+        Args:
+            serial_numbers: Of all revoked certificates, those of earlier lists included.
+            now: Current time.
+        """
+        return revocation_list(self.devices.issuer, serial_numbers, now)
 
 
 def _requested_key(csr_pem: bytes, max_bytes: int) -> ec.EllipticCurvePublicKey:

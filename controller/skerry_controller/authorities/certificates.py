@@ -1,7 +1,7 @@
 """Building certificates: functions of values. All keys are P-256, all signatures ECDSA with SHA-256."""
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -100,6 +100,24 @@ def client_certificate(
     return _end_certificate(issuer, common_name(name), key, validity, ExtendedKeyUsageOID.CLIENT_AUTH).sign(
         issuer.key, hashes.SHA256()
     )
+
+
+def revocation_list(issuer: Issuer, serial_numbers: Iterable[int], now: datetime) -> bytes:
+    """A list (PEM) of certificates that hold no longer (RFC 5280, section 5).
+
+    It is valid as long as its authority: brokers refuse everybody once their list has expired, which
+    would turn a controller that was away for a while into an outage.
+    """
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(now - timedelta(days=1))
+        .next_update(issuer.certificate.not_valid_after_utc)
+    )
+    for number in sorted(set(serial_numbers)):
+        revoked = x509.RevokedCertificateBuilder().serial_number(number).revocation_date(now).build()
+        builder = builder.add_revoked_certificate(revoked)
+    return builder.sign(issuer.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def _end_certificate(

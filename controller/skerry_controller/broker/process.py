@@ -124,12 +124,14 @@ class ManagedBroker:
             raise
 
     async def watch(self) -> None:
-        """Start mosquitto again whenever it exits; runs until it is cancelled."""
+        """Start mosquitto again whenever it exits; runs until it is stopped or cancelled."""
         if self._process is None:
             raise RuntimeError("start the broker before watching it")
         backoff = Backoff(self._settings)
-        while True:
-            code = await self._process.wait()
+        while (process := self._process) is not None:
+            code = await process.wait()
+            if self._process is not process:  # it was stopped
+                return
             ran_s = time.monotonic() - self._started_at
             log.error("broker_exited", code=code, ran_s=round(ran_s, 1))
             await self._restart(backoff, ran_s)
@@ -139,6 +141,8 @@ class ManagedBroker:
             self._enter(BrokerState.WAITING)
             await self._end_reader()
             await asyncio.sleep(backoff.after_run_of(ran_s))
+            if self._process is None:  # stopped in the meantime
+                return
             try:
                 await self._launch()
             except ControllerError as error:
@@ -160,7 +164,7 @@ class ManagedBroker:
         self._process.send_signal(signal.SIGHUP)
 
     async def stop(self) -> None:
-        """End mosquitto, with SIGKILL if it takes too long. Cancel ``watch()`` before."""
+        """End mosquitto, with SIGKILL if it takes too long; ``watch()`` returns then."""
         process, self._process = self._process, None
         if process is not None:
             await self._end(process)

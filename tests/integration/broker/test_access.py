@@ -5,6 +5,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import aiomqtt
@@ -14,11 +15,13 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
 from skerry_controller.authorities import Authorities, KeyPair
+from skerry_controller.broker import ManagedBroker
 from support.broker import DEVICE_A, DEVICE_B, HOST, BrokerHouse, device_pair, next_message
 
 pytestmark = pytest.mark.broker
 
 ROOT = "skerry/v1"
+CONNACK = b"\x20"
 
 
 @pytest.fixture
@@ -111,15 +114,31 @@ def answer_to_connect(house: BrokerHouse, pair: KeyPair | None) -> bytes:
 
 async def test_only_certificates_of_the_devices_authority_get_in(house: BrokerHouse, tmp_path: Path) -> None:
     others = Authorities.create(tmp_path / "others", now=house.now)
-    connack = b"\x20"
     for pair, answer in [
-        (device_pair(house.authorities, DEVICE_A), connack),
+        (device_pair(house.authorities, DEVICE_A), CONNACK),
         (device_pair(others, DEVICE_A), b""),
         (others.issue_controller_certificate(now=house.now), b""),
         (house.authorities.issue_server_certificate([HOST], now=house.now), b""),
         (None, b""),
     ]:
         assert await asyncio.to_thread(answer_to_connect, house, pair) == answer
+
+
+async def test_a_revoked_device_gets_in_no_longer_and_others_do(house: BrokerHouse) -> None:
+    lost, kept = (device_pair(house.authorities, device) for device in (DEVICE_A, DEVICE_B))
+    assert await asyncio.to_thread(answer_to_connect, house, lost) == CONNACK
+    revocations = house.authorities.device_revocations([lost.certificate.serial_number], now=house.now)
+    await house.broker.stop()
+    material = replace(house.material(), revocations_pem=revocations)
+    async with ManagedBroker(house.settings, material).running() as broker:
+        assert await asyncio.to_thread(answer_to_connect, house, lost) == b""
+        assert await asyncio.to_thread(answer_to_connect, house, kept) == CONNACK
+        both = [lost.certificate.serial_number, kept.certificate.serial_number]
+        revocations = house.authorities.device_revocations(both, now=house.now)
+        await broker.reload(replace(material, revocations_pem=revocations))
+        async with asyncio.timeout(10):
+            while await asyncio.to_thread(answer_to_connect, house, kept) == CONNACK:
+                pass  # the signal takes its time; each round is a TLS handshake
 
 
 async def test_a_message_to_a_slow_reader_is_not_dropped(house: BrokerHouse) -> None:

@@ -61,6 +61,18 @@ async def test_it_accepts_connections_once_started_and_none_once_stopped(tmp_pat
     await house.broker.stop()
 
 
+async def test_what_was_stopped_stays_so(tmp_path: Path) -> None:
+    house = BrokerHouse(tmp_path, {"backoff_min_s": 0.01})
+    await house.broker.start()
+    watch = asyncio.create_task(house.broker.watch())
+    await asyncio.sleep(0)  # lets it begin
+    await house.broker.stop()
+    async with asyncio.timeout(5):
+        await watch
+    assert house.broker.state is BrokerState.STOPPED
+    assert not port_is_open(house.port)
+
+
 async def test_it_comes_back_after_a_kill(tmp_path: Path) -> None:
     house = BrokerHouse(tmp_path, {"backoff_min_s": 0.01})
     broker, states = watched(house)

@@ -29,7 +29,7 @@ def test_root_changes_to_an_existing_account(settings: BrokerSettings) -> None:
 
 
 @pytest.mark.parametrize(("mode", "passes"), [(0o700, False), (0o701, True), (0o750, False), (0o755, True)])
-def test_a_stranger_passes_where_the_bits_for_others_let_it(tmp_path: Path, mode: int, passes: bool) -> None:  # noqa: FBT001 - a table's column
+def test_a_stranger_passes_where_the_bits_for_others_let_it(tmp_path: Path, mode: int, passes: bool) -> None:
     tmp_path.chmod(mode)
     assert can_traverse(tmp_path, STRANGER) == passes
     tmp_path.chmod(0o700)
