@@ -1,0 +1,84 @@
+"""What devices may read: files of the repository, and blobs of published artifacts."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from typing import Protocol
+
+from sqlalchemy import select
+
+from skerry_controller.database import ArtifactRow, Database
+
+
+class RepositoryFiles(Protocol):
+    """The TUF repository."""
+
+    def get(self, name: str) -> bytes | None:
+        """The file by the name that a TUF client asks for; blocking."""
+
+
+class BlobReader(Protocol):
+    """Blobs by their hash."""
+
+    async def read_range(self, sha256: str, offset: int, length: int) -> bytes:
+        """At most ``length`` bytes from ``offset``."""
+
+
+_MUTABLE = "timestamp.json"
+
+
+class MetadataCache:
+    """Files of the repository; versioned ones are kept in memory, since they never change."""
+
+    def __init__(self, files: RepositoryFiles, *, max_bytes: int = 16 * 1024 * 1024) -> None:
+        self._files = files
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._bytes = 0
+
+    async def get(self, name: str) -> bytes | None:
+        """The file, or None."""
+        kept = self._kept.get(name)
+        if kept is not None:
+            self._kept.move_to_end(name)
+            return kept
+        content = await asyncio.to_thread(self._files.get, name)
+        if content is not None and name != _MUTABLE and name not in self._kept:
+            self._keep(name, content)
+        return content
+
+    def _keep(self, name: str, content: bytes) -> None:
+        self._kept[name] = content
+        self._bytes += len(content)
+        while self._bytes > self._max_bytes:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= len(dropped)
+
+
+class PublishedBlobs:
+    """Which blobs belong to published artifacts, and how long they are."""
+
+    def __init__(self, database: Database, *, life_s: float = 10.0, max_entries: int = 1000) -> None:
+        self._database = database
+        self._life_s = life_s
+        self._max_entries = max_entries
+        self._known: dict[str, tuple[int, float]] = {}
+
+    async def length(self, sha256: str) -> int | None:
+        """The blob's length in bytes; None when no published artifact has it."""
+        now = time.monotonic()
+        known = self._known.get(sha256)
+        if known is not None and now < known[1]:
+            return known[0]
+        query = select(ArtifactRow.file_length).where(
+            ArtifactRow.file_sha256 == sha256, ArtifactRow.withdrawn_at.is_(None)
+        )
+        async with self._database.session() as session:
+            length = await session.scalar(query.limit(1))
+        if length is None:
+            self._known.pop(sha256, None)
+            return None
+        if len(self._known) >= self._max_entries:
+            self._known.clear()
+        self._known[sha256] = (length, now + self._life_s)
+        return length
