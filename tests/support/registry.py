@@ -43,7 +43,9 @@ async def put(registry: Registry, data: bytes, ref: str = "assistant@1") -> Inst
     for chunk in partial.missing():
         await partial.write(chunk, bytes_of(data, chunk))
     await partial.finish()
-    return await registry.install(signed(ref, entry))
+    installed = await registry.install(signed(ref, entry))
+    await registry.release(entry.sha256)
+    return installed
 
 
 def signed(ref: str, entry: FileEntry, target_sha256: str | None = None) -> NewArtifact:

@@ -137,7 +137,6 @@ def insert(connection: Connection, new: NewArtifact, now: float) -> None:
         "INSERT OR IGNORE INTO chunks (sha256, file_sha256, position, length) VALUES (?, ?, ?, ?)",
         ((bytes.fromhex(sha256), new.file_sha256, offset, length) for offset, length, sha256 in new.chunks),
     )
-    delete_partial(connection, new.file_sha256)
 
 
 def mark_broken(connection: Connection, file_sha256: str, *, broken: bool) -> None:
@@ -163,6 +162,9 @@ def set_slot(
     now: float,
 ) -> None:
     """Write what is active and previous in a slot."""
+    if slot.active is not None:
+        # It is protected by the slot from now on.
+        delete_partial(connection, slot.active.file_sha256)
     ids = [None if a is None else artifact_id(connection, a) for a in (slot.active, slot.previous)]
     connection.execute(
         "INSERT OR REPLACE INTO slots (name, active, previous, held, changed_at) VALUES (?, ?, ?, ?, ?)",
@@ -181,16 +183,16 @@ def delete_artifact(connection: Connection, artifact: InstalledArtifact) -> None
     connection.execute("DELETE FROM chunks WHERE file_sha256 NOT IN (SELECT file_sha256 FROM artifacts)")
 
 
-def touch_partial(connection: Connection, sha256: str, length: int, now: float) -> None:
-    """Note that a download is wanted."""
+def pin(connection: Connection, sha256: str, length: int, now: float) -> None:
+    """Note that a file is wanted: its download, and the file itself until it serves somewhere."""
     connection.execute(
         "INSERT OR REPLACE INTO partials (sha256, length, wanted, used_at) VALUES (?, ?, 1, ?)",
         (sha256, length, now),
     )
 
 
-def release_partial(connection: Connection, sha256: str) -> None:
-    """Note that a download may be dropped when its room is needed."""
+def release(connection: Connection, sha256: str) -> None:
+    """Note that a file, or its download, may be dropped when the room is needed."""
     connection.execute("UPDATE partials SET wanted = 0 WHERE sha256 = ?", (sha256,))
 
 

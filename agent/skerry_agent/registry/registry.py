@@ -293,9 +293,13 @@ class Registry:
         """
         return await self._storage.open_partial(sha256, length, chunks)
 
-    async def release_partial(self, sha256: str) -> None:
-        """Say that a download is not wanted for now: it stays until its room is needed."""
-        await self._storage.release_partial(sha256)
+    async def pin(self, sha256: str, length: int) -> None:
+        """Keep a file, and its download, until it serves in a slot or is released. Downloads are pinned."""
+        await self._storage.pin(sha256, length)
+
+    async def release(self, sha256: str) -> None:
+        """Say that a file, or its download, is not wanted for now: it stays until its room is needed."""
+        await self._storage.release(sha256)
 
     async def missing_bytes(self, need_bytes: int) -> int:
         """So much room is lacking for ``need_bytes`` more, with nothing collected; 0 when it fits."""

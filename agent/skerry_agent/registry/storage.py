@@ -56,8 +56,7 @@ class Storage:
         if sha256 in self._open_partials:
             raise RuntimeError(f"the download of {sha256} is open already")
         allocated = await asyncio.to_thread(allocated_bytes, self._store.part_path(sha256))
-        now = self._clock()
-        await self._state.database.write(lambda c: catalog.touch_partial(c, sha256, length, now))
+        await self.pin(sha256, length)
         await self.reserve(max(0, length - allocated))
         partial = PartialDownload(self._store, sha256, length, chunks, limits=self._limits)
         self._open_partials[sha256] = partial
@@ -69,9 +68,14 @@ class Storage:
             raise
         return partial
 
-    async def release_partial(self, sha256: str) -> None:
-        """Say that a download is not wanted for now: it stays until its room is needed."""
-        await self._state.database.write(lambda c: catalog.release_partial(c, sha256))
+    async def pin(self, sha256: str, length: int) -> None:
+        """Keep a file, and its download, until it serves in a slot or is released."""
+        now = self._clock()
+        await self._state.database.write(lambda c: catalog.pin(c, sha256, length, now))
+
+    async def release(self, sha256: str) -> None:
+        """Say that a file is not wanted for now: it stays until its room is needed."""
+        await self._state.database.write(lambda c: catalog.release(c, sha256))
 
     async def missing_bytes(self, need_bytes: int) -> int:
         """So much room is lacking for ``need_bytes`` more, with nothing collected; 0 when it fits."""

@@ -185,7 +185,7 @@ async def test_an_unwanted_download_gives_way_when_room_is_needed(tmp_path: Path
     other = entry_of(random_bytes(64_000, 6))
     with pytest.raises(NoSpaceError):
         await registry.open_partial(other.sha256, other.length, other.chunks)
-    await registry.release_partial(ENTRY.sha256)
+    await registry.release(ENTRY.sha256)
     await registry.open_partial(other.sha256, other.length, other.chunks)
     assert not (tmp_path / "partial" / f"{ENTRY.sha256}.part").exists()
     await registry.close()

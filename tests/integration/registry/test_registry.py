@@ -263,3 +263,16 @@ async def test_listeners_hear_of_changes(registry: Registry) -> None:
     assert registry.slots_now["assistant/stable"].active is not None
     usage = await registry.usage()
     assert (usage.used, usage.budget) == (len(A), 0)
+
+
+async def test_a_version_on_its_way_to_a_slot_is_not_evicted(tmp_path: Path) -> None:
+    limits = replace(LIMITS, disk_budget_bytes=25_000)
+    registry = await Registry.open(tmp_path / "registry", limits=limits)
+    await put(registry, A, "assistant@1")
+    await registry.pin(entry_of(A).sha256, len(A))
+    big = entry_of(random_bytes(20_000, 10))
+    with pytest.raises(NoSpaceError):
+        await registry.open_partial(big.sha256, big.length, big.chunks)
+    await registry.release(entry_of(A).sha256)
+    await registry.open_partial(big.sha256, big.length, big.chunks)
+    await registry.close()
