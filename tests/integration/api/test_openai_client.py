@@ -1,0 +1,163 @@
+"""The unmodified openai client takes the device for the real thing, errors included."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from support.fleet import Device, http_json
+from support.processes import wait_for
+
+
+@pytest.fixture
+def client(device: Device) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{device.url}/v1", api_key="none", max_retries=0, timeout=60) as one:
+        yield one
+
+
+def test_a_chat_gets_an_answer_with_its_counts(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="tiny", messages=[{"role": "user", "content": "hello"}], max_tokens=5, temperature=0
+    )
+    assert answer.object == "chat.completion"
+    assert answer.choices[0].message.role == "assistant"
+    assert answer.choices[0].finish_reason in ("length", "stop")
+    assert answer.usage is not None
+    assert answer.usage.prompt_tokens > 0
+    assert answer.usage.completion_tokens <= 5
+    assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
+
+
+def test_streamed_pieces_join_to_the_whole_answer(client: openai.OpenAI) -> None:
+    def ask(**more: object) -> object:
+        return client.chat.completions.create(
+            model="tiny",
+            messages=[{"role": "user", "content": "hello"}],
+            max_tokens=12,
+            temperature=0,
+            **more,
+        )  # type: ignore[call-overload]  # both overloads, chosen by ``stream``
+
+    whole = ask().choices[0].message.content  # type: ignore[attr-defined]  # see above
+    chunks = list(ask(stream=True, stream_options={"include_usage": True}))  # type: ignore[call-overload]  # see above
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == whole
+    assert chunks[0].choices[0].delta.role == "assistant"
+    assert chunks[-2].choices[0].finish_reason in ("length", "stop")
+    assert chunks[-1].usage.completion_tokens > 0
+
+
+def test_greedy_and_seeded_answers_repeat(client: openai.OpenAI) -> None:
+    def text(seed: int, temperature: float) -> str:
+        done = client.completions.create(
+            model="tiny", prompt="abc", max_tokens=10, seed=seed, temperature=temperature
+        )
+        return done.choices[0].text
+
+    assert text(1, 0.0) == text(2, 0.0)
+    assert text(7, 1.0) == text(7, 1.0)
+
+
+def test_a_completion_has_openais_default_length(client: openai.OpenAI) -> None:
+    done = client.completions.create(model="base@1", prompt="abc", extra_body={"ignore_eos": True})
+    assert done.usage is not None
+    assert done.usage.completion_tokens <= 16
+
+
+def test_models_are_listed_by_reference_and_slot(client: openai.OpenAI) -> None:
+    names = {model.id for model in client.models.list()}
+    assert {"local/tiny@1", "local/base@1", "local/tiny"} <= names
+    assert client.models.retrieve("tiny").id == "tiny"
+
+
+@pytest.mark.parametrize("name", ["tiny", "tiny@1", "local/tiny", "local/tiny@1"])
+def test_a_model_answers_to_each_of_its_names(client: openai.OpenAI, name: str) -> None:
+    assert client.completions.create(model=name, prompt="a", max_tokens=1).model == name
+
+
+def test_an_unknown_model_is_a_404_that_lists_what_there_is(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError, match="tiny") as caught:
+        client.completions.create(model="gpt-4", prompt="a")
+    assert caught.value.code == "model_not_found"
+    assert caught.value.param == "model"
+
+
+def test_a_model_without_chat_template_says_so(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="no chat template") as caught:
+        client.chat.completions.create(model="base@1", messages=[{"role": "user", "content": "hi"}])
+    assert caught.value.code == "no_chat_template"
+    assert client.completions.create(model="base@1", prompt="hi", max_tokens=2).choices[0].text is not None
+
+
+def test_a_prompt_beyond_the_context_names_both_numbers(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"\d{3,} tokens.* 512 ") as caught:
+        client.completions.create(model="tiny", prompt="long " * 2000)
+    assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("temperature", -1),
+        ("top_p", 2),
+        ("max_tokens", 0),
+        ("stop", ["x"] * 100),
+        ("n", 3),
+        ("seed", "abc"),
+        ("tools", [{"type": "function"}]),
+        ("response_format", {"type": "json_object"}),
+    ],
+)
+def test_a_wrong_field_is_a_400_that_names_it(client: openai.OpenAI, field: str, value: object) -> None:
+    body: dict[str, object] = {"model": "tiny", "messages": [{"role": "user", "content": "x"}], field: value}
+    with pytest.raises(openai.BadRequestError, match=field):
+        client.post("/chat/completions", body=body, cast_to=object)
+
+
+def test_a_killed_runner_is_a_clean_error_and_back_for_the_next_request(
+    client: openai.OpenAI, device: Device
+) -> None:
+    client.completions.create(model="tiny", prompt="warm", max_tokens=1)
+    runner = device.json("status")["runners"][0]["pid"]
+    stream = client.completions.create(
+        model="tiny", prompt="abc", max_tokens=480, stream=True, temperature=1.0
+    )
+    next(stream)
+    os.kill(runner, signal.SIGKILL)
+    with pytest.raises(openai.APIError, match="runner"):
+        list(stream)
+    assert client.completions.create(model="tiny", prompt="abc", max_tokens=2).choices
+    assert device.service.running
+    assert device.json("status")["runners"][0]["pid"] != runner
+
+
+def test_a_client_that_leaves_frees_the_runner(client: openai.OpenAI, device: Device) -> None:
+    stream = client.completions.create(model="tiny", prompt="abc", max_tokens=480, stream=True)
+    next(iter(stream))
+    stream.close()
+    wait_for(
+        lambda: not any(r["queue"] for r in http_json(f"{device.url}/health")["runners"]),
+        "queue is not empty",
+    )
+    assert client.completions.create(model="tiny", prompt="abc", max_tokens=1).choices
+
+
+def test_concurrent_requests_all_get_their_own_answer(client: openai.OpenAI) -> None:
+    answers: dict[int, str] = {}
+
+    def ask(number: int) -> None:
+        done = client.completions.create(
+            model="tiny", prompt=f"prompt {number % 2}", max_tokens=6, temperature=0
+        )
+        answers[number] = done.choices[0].text
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(answers) == 6
+    assert len({answers[n] for n in (0, 2, 4)}) == 1
+    assert len({answers[n] for n in (1, 3, 5)}) == 1
