@@ -1,0 +1,128 @@
+"""Judges desired states: only a newer one, signed by the director for this device, is followed."""
+
+import hashlib
+from typing import Literal, NamedTuple
+
+import structlog
+
+from skerry_agent.errors import AgentError, UsageError
+from skerry_agent.sync.ports import DesiredFollower, OpenDown, TrustedClock
+from skerry_agent.sync.refresher import MetadataRefresher
+from skerry_agent.sync.refusals import Refusals, code_of
+from skerry_protocol.desired import DesiredState, decode_desired
+from skerry_protocol.errors import ProtocolError, SignatureError
+from skerry_protocol.generation import GenerationMark, compare
+
+log = structlog.get_logger(__name__)
+
+EVENT = "desired_refused"
+
+
+class Refusal(NamedTuple):
+    """Why something is not followed."""
+
+    code: str
+    message: str
+
+
+def judge(
+    desired: DesiredState, mark: GenerationMark, held: GenerationMark | None, device: str, now: float
+) -> Literal["follow", "same"] | Refusal:
+    """What to do with a desired state whose signature is good.
+
+    Args:
+        desired: The state.
+        mark: Its generation and the SHA-256 of its exact payload.
+        held: What the device accepted last.
+        device: The device's own id.
+        now: Trusted time, Unix seconds.
+    """
+    if desired.device != device:
+        return Refusal("wrong_device", f"the desired state is for {desired.device}, not for {device}")
+    verdict = compare(held, mark)
+    offered, accepted = mark.generation, held.generation if held else None
+    if verdict == "same":
+        return "same"
+    if verdict == "older":
+        return Refusal("older_generation", f"generation {offered} is older than the accepted {accepted}")
+    if verdict == "conflict":
+        return Refusal("generation_conflict", f"generation {offered} was accepted before with other contents")
+    if desired.expires_at < max(now, desired.issued_at):
+        return Refusal("expired", f"generation {offered} expired at {desired.expires_at}; it is {int(now)}")
+    return "follow"
+
+
+class DesiredHandler:
+    """Handles ``down/desired``.
+
+    Args:
+        device: The device's id.
+        open_down: Opens the director's envelopes.
+        clock: Trusted time; a followed state's issue time raises its floor.
+        engine: Follows.
+        refresher: Refreshes the metadata when a signature fails: the director may have changed.
+        refusals: Records what is refused.
+    """
+
+    def __init__(
+        self,
+        *,
+        device: str,
+        open_down: OpenDown,
+        clock: TrustedClock,
+        engine: DesiredFollower,
+        refresher: MetadataRefresher,
+        refusals: Refusals,
+    ) -> None:
+        self._device = device
+        self._open_down = open_down
+        self._clock = clock
+        self._engine = engine
+        self._refresher = refresher
+        self._refusals = refusals
+
+    async def handle(self, data: bytes) -> None:
+        """Follow, ignore or refuse one message."""
+        try:
+            payload = await self._open(data)
+            desired = decode_desired(payload)
+        except ProtocolError as error:
+            await self._refusals.record(EVENT, code_of(error), str(error), data)
+            return
+        except UsageError as error:
+            await self._refusals.record(EVENT, "nothing_trusted", str(error), data)
+            return
+        mark = GenerationMark(generation=desired.generation, sha256=hashlib.sha256(payload).hexdigest())
+        held = self._engine.accepted
+        verdict = judge(desired, mark, held, self._device, self._clock.now())
+        if isinstance(verdict, Refusal):
+            await self._refuse(verdict, data, mark, held)
+        elif verdict == "follow":
+            self._clock.raise_floor(desired.issued_at, "desired state")
+            try:
+                await self._engine.follow(desired, mark)
+            except AgentError as error:
+                # Not accepted, so the next copy is tried again.
+                await self._refuse(Refusal("not_stored", str(error)), data, mark, held)
+                return
+            log.info("desired_accepted", generation=str(mark.generation))
+
+    async def _open(self, data: bytes) -> bytes:
+        try:
+            return self._open_down("desired", data)
+        except SignatureError:
+            if not await self._refresher.refresh("a signature that no known director made"):
+                raise
+            return self._open_down("desired", data)
+
+    async def _refuse(
+        self, refusal: Refusal, data: bytes, mark: GenerationMark, held: GenerationMark | None
+    ) -> None:
+        await self._refusals.record(
+            EVENT,
+            refusal.code,
+            refusal.message,
+            data,
+            generation=str(mark.generation),
+            accepted=str(held.generation) if held else None,
+        )

@@ -1,0 +1,56 @@
+"""Reads spans with several requests under way, and hands out what came, in the order in which it came."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+
+from skerry_agent.sync.spans import Span, SpanCursor
+from skerry_protocol.requests import ResponseFrame
+
+Ask = Callable[[Span], Awaitable[ResponseFrame]]
+_Result = tuple[int, ResponseFrame] | Exception | None
+
+
+async def read_in_parallel(
+    ask: Ask, spans: Iterable[tuple[int, int]], *, workers: int, piece_bytes: Callable[[], int]
+) -> AsyncIterator[tuple[int, ResponseFrame]]:
+    """Ask for all pieces of the spans.
+
+    Args:
+        ask: Asks for one piece; its answer may be shorter, the rest is asked for again.
+        spans: (offset, length).
+        workers: How many questions are under way at most, and how many answers wait for the reader.
+        piece_bytes: How large the next piece should be.
+
+    Raises:
+        Exception: What ``ask`` raised first; the others are cancelled.
+    """
+    cursor = SpanCursor(spans)
+    results: asyncio.Queue[_Result] = asyncio.Queue(maxsize=workers)
+
+    async def work() -> None:
+        try:
+            while (span := cursor.take(piece_bytes())) is not None:
+                frame = await ask(span)
+                got = len(frame.body)
+                cursor.give_back(Span(span.offset + got, span.length - got))
+                await results.put((span.offset, frame))
+        except Exception as error:  # noqa: BLE001 - raised again where the results are read
+            await results.put(error)
+        else:
+            await results.put(None)
+
+    tasks = [asyncio.create_task(work(), name=f"read-{number}") for number in range(workers)]
+    running = workers
+    try:
+        while running:
+            result = await results.get()
+            if isinstance(result, Exception):
+                raise result
+            if result is None:
+                running -= 1
+            else:
+                yield result
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
