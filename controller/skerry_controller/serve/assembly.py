@@ -7,6 +7,7 @@ from skerry_controller.device_api.app import DeviceServices
 from skerry_controller.enrollment import EnrollmentService
 from skerry_controller.operator_api import Services
 from skerry_controller.operator_api.app import create_operator_app
+from skerry_controller.operator_api.dependencies import authenticate
 from skerry_controller.serve import slices
 from skerry_controller.serve.core import Core
 
@@ -46,3 +47,17 @@ def device_app(core: Core, enrollment: EnrollmentService) -> FastAPI:
             limits=slices.device_api_limits(core.settings),
         )
     )
+
+
+def local_app(core: Core) -> FastAPI:
+    """The operators' application for a command on a data folder that no controller runs on.
+
+    Whoever may open the folder needs no token.
+    """
+    app = operator_app(core)
+    app.dependency_overrides[authenticate] = _local_operator
+    return app
+
+
+async def _local_operator() -> str:
+    return "admin:local"

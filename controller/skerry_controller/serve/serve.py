@@ -66,7 +66,7 @@ class _Service:
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
         trust = await asyncio.to_thread(self._core.trust_document)
-        names = server_names(trust, self._settings.devices.certificate_names)
+        names = server_names(trust, self._settings.device.certificate_names)
         certificates = OwnCertificates(self._core.data.certificates, self._core.authorities, names)
         await asyncio.to_thread(certificates.ensure, self._core.clock())
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -105,10 +105,8 @@ class _Service:
     def _listeners(self, tls: ssl.SSLContext, held: contextlib.ExitStack) -> tuple[Listener, Listener]:
         """Bind both ports before anything is started: a taken one is the most likely trouble."""
         settings, stop_timeout_s = self._settings, self._settings.server.stop_timeout_s
-        for_operators = held.enter_context(
-            bind(settings.operators.host, settings.operators.port, "operators")
-        )
-        for_devices = held.enter_context(bind(settings.devices.host, settings.devices.port, "devices"))
+        for_operators = held.enter_context(bind(settings.operator.host, settings.operator.port, "operator"))
+        for_devices = held.enter_context(bind(settings.device.host, settings.device.port, "device"))
         enrollment = EnrollmentService(
             self._core.database, self._core.authorities, self._core.repository, self._core.clock
         )
@@ -125,8 +123,8 @@ class _Service:
         on_ready: Callable[[Addresses], None],
     ) -> None:
         addresses = Addresses(
-            operators=f"http://{self._settings.operators.host}:{operators.port}",
-            devices=_public(trust.controller_urls, f"https://{self._settings.devices.host}:{devices.port}"),
+            operators=f"http://{self._settings.operator.host}:{operators.port}",
+            devices=_public(trust.controller_urls, f"https://{self._settings.device.host}:{devices.port}"),
             broker=_public(trust.broker_urls, f"mqtts://localhost:{self._settings.broker.port}"),
         )
         log.info(

@@ -31,12 +31,12 @@ def blob_settings(settings: ControllerSettings) -> BlobSettings:
 
 def operator_api_limits(settings: ControllerSettings) -> OperatorApiLimits:
     """For the operators' application."""
-    return OperatorApiLimits(max_body_bytes=settings.operators.max_body_bytes)
+    return OperatorApiLimits(max_body_bytes=settings.operator.max_body_bytes)
 
 
 def device_api_limits(settings: ControllerSettings) -> DeviceApiLimits:
     """For the devices' application."""
-    section = settings.devices
+    section = settings.device
     return DeviceApiLimits(
         max_enroll_bytes=section.max_enroll_bytes,
         capability_life_s=section.capability_life_s,

@@ -129,7 +129,7 @@ class BlobSection(_Section):
 class ControllerSettings(BaseSettings):
     """All settings of the controller, by section.
 
-    They come from the defaults, a TOML file, environment variables (``SKERRY_OPERATORS__PORT=8700``) and
+    They come from the defaults, a TOML file, environment variables (``SKERRY_OPERATOR__PORT=8700``) and
     flags; later ones win. What devices must believe (addresses, topic root) is no setting: it stands in
     the signed trust document.
     """
@@ -140,8 +140,8 @@ class ControllerSettings(BaseSettings):
 
     server: ServerSection = ServerSection()
     log: LogSection = LogSection()
-    operators: OperatorSection = OperatorSection()
-    devices: DeviceSection = DeviceSection()
+    operator: OperatorSection = OperatorSection()
+    device: DeviceSection = DeviceSection()
     broker: BrokerSection = BrokerSection()
     enrollment: EnrollmentSection = EnrollmentSection()
     repository: RepositorySection = RepositorySection()

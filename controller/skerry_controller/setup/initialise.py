@@ -60,6 +60,33 @@ class Plan:
     broker_port: int = 8883
     topic_root: str = DEFAULT_ROOT
 
+    def check(self) -> None:
+        """Refuse what cannot be made, before anybody is asked for a passphrase.
+
+        Raises:
+            UsageError: There is a controller already, the folders are not apart, or a name is impossible.
+        """
+        if DataFolder(self.data).database.exists():
+            raise UsageError(
+                f"there is a controller in {self.data} already: start it with "
+                f"'skerry serve --data {self.data}', or choose another folder"
+            )
+        data, keys = self.data.resolve(), self.keys.resolve()
+        if data.is_relative_to(keys) or keys.is_relative_to(data):
+            raise UsageError(
+                f"the keys ({self.keys}) and the data ({self.data}) must be apart: "
+                "choose a folder for the keys that you can take offline"
+            )
+        if not self.hosts:
+            raise UsageError(
+                "at least one --host is needed: the name or address under which devices reach this machine"
+            )
+        for host in self.hosts:
+            general_name(host)
+        ports = (self.operator_port, self.device_port, self.broker_port)
+        if len(set(ports)) != len(ports):
+            raise UsageError(f"the three ports must differ, not {', '.join(map(str, ports))}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewController:
@@ -92,7 +119,7 @@ async def initialise(
             the passphrase is too short.
         WorldError: The disk refused.
     """
-    _check(plan)
+    plan.check()
     keys = StagedFolder(plan.keys, entries=_KEYRING_ENTRIES, last="keyring.json")
     data = StagedFolder(plan.data, entries=_DATA_ENTRIES, last="controller.db")
     keys.prepare("keys")
@@ -159,33 +186,10 @@ async def _make_database(data: DataFolder, clock: Clock) -> str:
 
 def _settings(plan: Plan) -> dict[str, dict[str, int]]:
     return {
-        "operators": {"port": plan.operator_port},
-        "devices": {"port": plan.device_port},
+        "operator": {"port": plan.operator_port},
+        "device": {"port": plan.device_port},
         "broker": {"port": plan.broker_port},
     }
-
-
-def _check(plan: Plan) -> None:
-    if DataFolder(plan.data).database.exists():
-        raise UsageError(
-            f"there is a controller in {plan.data} already: start it with 'skerry serve --data {plan.data}', "
-            "or choose another folder"
-        )
-    data, keys = plan.data.resolve(), plan.keys.resolve()
-    if data.is_relative_to(keys) or keys.is_relative_to(data):
-        raise UsageError(
-            f"the keys ({plan.keys}) and the data ({plan.data}) must be apart: "
-            "choose a folder for the keys that you can take offline"
-        )
-    if not plan.hosts:
-        raise UsageError(
-            "at least one --host is needed: the name or address under which devices reach this machine"
-        )
-    for host in plan.hosts:
-        general_name(host)
-    ports = (plan.operator_port, plan.device_port, plan.broker_port)
-    if len(set(ports)) != len(ports):
-        raise UsageError(f"the three ports must differ, not {', '.join(map(str, ports))}")
 
 
 def _host(host: str) -> str:

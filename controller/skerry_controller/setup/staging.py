@@ -1,4 +1,4 @@
-"""A folder is filled below ``.unfinished`` and its entries are moved up when all are there, a chosen one last.
+"""A folder is filled below ``.unfinished``; its entries move up when all are there, a chosen one last.
 
 So an interrupted run can be told from a finished one, and its remains can be removed without touching
 anything else. The folder itself may be a mount point, or lie where its owner may create nothing.

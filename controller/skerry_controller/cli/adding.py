@@ -1,0 +1,116 @@
+"""``skerry artifact add`` and ``verify``: the work behind the options."""
+
+import asyncio
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from skerry_controller.artifacts.adding import Added, add_artifact
+from skerry_controller.artifacts.building import BuiltArtifact, build_config, build_model
+from skerry_controller.artifacts.settings_file import read_acceptance
+from skerry_controller.cli.client import ControllerClient, work
+from skerry_controller.cli.output import transfer_bar
+from skerry_controller.cli.profile import load_profile
+from skerry_controller.cli.publishing import ApiRemote
+from skerry_controller.cli.secret_input import keyring_passphrase
+from skerry_controller.clock import utc_now
+from skerry_controller.errors import UsageError
+from skerry_controller.keyring import Keyring
+from skerry_protocol.names import ArtifactRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a person asks to publish."""
+
+    ref: ArtifactRef
+    file: Path
+    kind: Literal["model", "config"]
+    acceptance: Path | None = None
+    license_id: str | None = None
+
+
+def add_file(request: Request, keys: Path | None, data: Path | None) -> dict[str, Any]:
+    """Build, upload, sign and publish; returns what ``--json`` prints.
+
+    Raises:
+        ControllerError: Anything is wrong; nothing was published.
+    """
+    if request.ref.local:
+        raise UsageError("local/ is for what a person imports on a device: publish it without that prefix")
+    keyring = Keyring.open(_keys_folder(keys), keyring_passphrase())
+    # Before the hashing, so that a wrong passphrase costs no wait.
+    signer = keyring.signer("configs" if request.kind == "config" else "models")
+    built = _build(request)
+
+    async def publish(client: ControllerClient) -> Added:
+        with transfer_bar(f"uploading {request.file.name}", built.file_length or 0) as progress:
+            return await add_artifact(
+                ApiRemote(client), built, request.file, signer, clock=utc_now, progress=progress
+            )
+
+    added = work(data, publish)
+    return {
+        "artifact": str(built.ref),
+        "kind": built.kind,
+        "target_path": built.target_path,
+        "target_sha256": hashlib.sha256(built.content).hexdigest(),
+        "file_sha256": built.file_sha256,
+        "file_length": built.file_length,
+        **asdict(added),
+    }
+
+
+def verify_artifact(path: str, file: Path | None, data: Path | None) -> list[dict[str, Any]]:
+    """The controller's checks, and that of a local file."""
+
+    async def verify(client: ControllerClient) -> list[dict[str, Any]]:
+        results: list[dict[str, Any]] = await client.post(f"{path}/verify", long=True)
+        if file is not None:
+            expected = (await client.get(path))["file_sha256"]
+            found = await asyncio.to_thread(_hash, file)
+            same = "is the artifact's file" if found == expected else f"has the hash {found}, not {expected}"
+            results.append({"name": "local file", "ok": found == expected, "message": f"{file} {same}"})
+        return results
+
+    return work(data, verify)
+
+
+def _build(request: Request) -> BuiltArtifact:
+    if request.kind == "config":
+        if request.acceptance or request.license_id:
+            raise UsageError("--acceptance and --license belong to models, not to config bundles")
+        return build_config(request.ref, request.file)
+    acceptance = None if request.acceptance is None else read_acceptance(request.acceptance)
+    try:
+        length = request.file.stat().st_size
+    except OSError as error:
+        raise UsageError(f"cannot read {request.file}: {error.strerror}") from error
+    with transfer_bar(f"hashing {request.file.name}", length) as progress:
+        return build_model(
+            request.ref,
+            request.file,
+            acceptance=acceptance,
+            license_id=request.license_id,
+            progress=progress,
+        )
+
+
+def _keys_folder(keys: Path | None) -> Path:
+    if keys is not None:
+        return keys
+    profile = load_profile()
+    if profile is None or profile.keys is None:
+        raise UsageError(
+            "the keyring is needed to sign: give --keys DIR, set SKERRY_KEYS, or log in with --keys"
+        )
+    return Path(profile.keys)
+
+
+def _hash(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error

@@ -1,0 +1,130 @@
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from skerry_controller.cli.options import AsJson, Data, Keys
+
+app = typer.Typer(help="Signed models and config bundles.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME@VERSION")]
+
+
+@app.command()
+def add(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="A GGUF model, or a TOML or JSON file with settings.")],
+    kind: Annotated[Literal["model", "config"], typer.Option(help="What the file is.")] = "model",
+    acceptance: Annotated[
+        Path | None, typer.Option(help="TOML or JSON with the checks that a model must pass on each device.")
+    ] = None,
+    license_id: Annotated[
+        str | None, typer.Option("--license", help="Licence, instead of the one that the model file states.")
+    ] = None,
+    keys: Keys = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check, describe, sign and publish a file. Signing happens here, with the keyring."""
+    from skerry_controller.cli.adding import Request, add_file  # noqa: PLC0415 - heavy, and only here
+    from skerry_controller.cli.output import print_json, print_line  # noqa: PLC0415 - the same
+    from skerry_protocol.names import ArtifactRef  # noqa: PLC0415 - the same
+
+    request = Request(
+        ref=ArtifactRef.parse(name), file=file, kind=kind, acceptance=acceptance, license_id=license_id
+    )
+    result = add_file(request, keys, data)
+    if as_json:
+        print_json(result)
+    elif result["outcome"] == "unchanged":
+        print_line(f"{name} is published already, with these very bytes")
+    else:
+        print_line(f"{name} is signed and published as {result['target_path']}")
+
+
+@app.command("list")
+def list_artifacts(data: Data = None, as_json: AsJson = False) -> None:
+    """List what is published."""
+    from skerry_controller.cli.client import work  # noqa: PLC0415 - heavy, and only here
+    from skerry_controller.cli.output import format_bytes, format_time, print_json, print_table  # noqa: PLC0415 - the same
+
+    artifacts = work(data, lambda client: client.get("/artifacts"))
+    if as_json:
+        print_json(artifacts)
+        return
+    rows = [
+        (
+            f"{a['name']}@{a['version']}",
+            a["kind"],
+            format_bytes(a["file_length"] or a["target_length"]),
+            a["description"].get("quantization"),
+            a["license"],
+            format_time(a["published_at"]),
+        )
+        for a in artifacts
+    ]
+    columns = ("ARTIFACT", "KIND", "SIZE", "QUANTIZATION", "LICENCE", "PUBLISHED")
+    print_table(columns, rows, empty="nothing is published: 'skerry artifact add' does")
+
+
+@app.command()
+def show(name: Name, data: Data = None, as_json: AsJson = False) -> None:
+    """Show one artifact: its description and what it must show on a device."""
+    from skerry_controller.cli.client import work  # noqa: PLC0415 - heavy, and only here
+    from skerry_controller.cli.output import format_bytes, format_time, print_json, print_table  # noqa: PLC0415 - the same
+
+    found: dict[str, Any] = work(data, lambda client: client.get(_path(name)))
+    if as_json:
+        print_json(found)
+        return
+    rows: list[tuple[object, object]] = [
+        ("artifact", f"{found['name']}@{found['version']}"),
+        ("kind", found["kind"]),
+        ("target", found["target_path"]),
+        ("target sha256", found["target_sha256"]),
+    ]
+    if found["file_sha256"]:
+        rows += [
+            ("file", f"{format_bytes(found['file_length'])} in {found['chunk_count']} chunks"),
+            ("file sha256", found["file_sha256"]),
+        ]
+    rows += [("licence", found["license"]), ("published", format_time(found["published_at"]))]
+    rows += [(key.replace("_", " "), value) for key, value in found["description"].items()]
+    print_table(("", ""), rows, empty="")
+
+
+@app.command()
+def verify(
+    name: Name,
+    file: Annotated[Path | None, typer.Argument(help="Also check that this is the artifact's file.")] = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check the controller's stored bytes against what was signed."""
+    from skerry_controller.cli.adding import verify_artifact  # noqa: PLC0415 - heavy, and only here
+    from skerry_controller.cli.output import print_json, print_line  # noqa: PLC0415 - the same
+
+    results = verify_artifact(_path(name), file, data)
+    if as_json:
+        print_json(results)
+    else:
+        for result in results:
+            print_line(f"{'ok    ' if result['ok'] else 'FAILED'}  {result['name']}: {result['message']}")
+    if not all(result["ok"] for result in results):
+        raise typer.Exit(1)
+
+
+@app.command()
+def remove(name: Name, data: Data = None) -> None:
+    """Delete the file of an artifact that nothing uses. Its name and version stay taken."""
+    from skerry_controller.cli.client import work  # noqa: PLC0415 - heavy, and only here
+
+    work(data, lambda client: client.delete(_path(name)))
+    typer.echo(f"{name} is removed; its name and version stay taken")
+
+
+def _path(name: str) -> str:
+    from skerry_protocol.names import ArtifactRef  # noqa: PLC0415 - heavy, and only here
+
+    ref = ArtifactRef.parse(name)
+    return f"/artifacts/{ref.name}/{ref.version}"
