@@ -83,7 +83,7 @@ class Jobs:
         if waiting >= self._limits.max_queue:
             raise QueueFullError(
                 f"{self._label} is busy and {waiting} requests wait already; try again later",
-                retry_after_s=self._meter.retry_after_s(len(self._table)),
+                retry_after_s=self._meter.retry_after_s,
             )
         number = next(self._numbers)
         try:

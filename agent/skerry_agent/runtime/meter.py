@@ -53,10 +53,11 @@ class Meter:
         """Mean over the finished requests; None before the first."""
         return self._first_token_s / self.finished if self.finished else None
 
-    def retry_after_s(self, ahead: int) -> float:
-        """When a refused request may find a place: one request's mean time, at most for those ahead."""
-        mean = self._busy_s / self.finished if self.finished else MIN_RETRY_S
-        return min(max(mean, MIN_RETRY_S), MIN_RETRY_S * max(ahead, 1), MAX_RETRY_S)
+    @property
+    def retry_after_s(self) -> float:
+        """When a refused request may find a place: as soon as one request ends, which takes a mean time."""
+        mean = self._busy_s / self.finished if self.finished else 0.0
+        return min(max(mean, MIN_RETRY_S), MAX_RETRY_S)
 
     def metrics(self, *, queue_depth: int, in_flight: int) -> RuntimeMetrics:
         """The counters, with what is going on now."""

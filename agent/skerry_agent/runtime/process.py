@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections import deque
@@ -21,6 +22,7 @@ PASSED_ON = (
     "LLAMA_CPP_LIB_PATH",
 )
 STDERR_LINE_CHARS = 300
+SOURCE_FOLDER = re.compile(r"\S*/(?=[\w.-]+\.(?:cpp|c|h):\d)")  # of the machine that built llama.cpp
 RUNNER_MODULE = "skerry_agent.runtime.runner_main"
 
 
@@ -42,6 +44,9 @@ def runner_environment(environment: Mapping[str, str], *, threads: int) -> dict[
 
 async def spawn(command: Sequence[str], environment: Mapping[str, str]) -> asyncio.subprocess.Process:
     """Start a runner with pipes on all three streams, in a session of its own.
+
+    The runner is killed when the *thread* that calls this ends (Linux's PR_SET_PDEATHSIG): call it from the
+    daemon's main thread.
 
     Raises:
         OSError: It cannot be started.
@@ -102,7 +107,8 @@ def describe_crash(code: int | None, *, killed_because: str | None, stderr_tail:
     if killed_because is not None:
         text = f"{text}: it was killed, since {killed_because}"
     if stderr_tail:
-        text = f"{text} (it last wrote: {stderr_tail.splitlines()[-1][:STDERR_LINE_CHARS]})"
+        last = SOURCE_FOLDER.sub("", stderr_tail.splitlines()[-1])
+        text = f"{text} (it last wrote: {last[:STDERR_LINE_CHARS]})"
     return text
 
 

@@ -274,6 +274,9 @@ class Runner:
                 await self._read()
             except WireError as error:
                 self._kill_now(f"it broke the protocol ({error})")
+            except asyncio.CancelledError:
+                self._kill_now("the daemon's loop ends")
+                raise
             finally:
                 watch.cancel()
                 code = await self._reap()

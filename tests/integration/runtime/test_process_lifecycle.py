@@ -264,10 +264,14 @@ async def test_no_descriptor_of_the_daemon_reaches_a_runner(open_runner: OpenRun
     os.set_inheritable(write, True)
     try:
         async with open_runner(tiny) as first, open_runner(tiny) as second:
-            pipe = Path(f"/proc/self/fd/{write}").readlink()
+            pipe = _descriptors(os.getpid())[write]
             for runner in (first, second):
-                held = {link.readlink() for link in Path(f"/proc/{runner.pid}/fd").iterdir()}
-                assert pipe not in held
+                assert pipe not in _descriptors(runner.pid).values()
     finally:
         os.close(read)
         os.close(write)
+
+
+def _descriptors(pid: int) -> dict[int, str]:
+    folder = Path(f"/proc/{pid}/fd")
+    return {int(link.name): str(link.readlink()) for link in folder.iterdir() if link.is_symlink()}

@@ -41,3 +41,10 @@ def test_exits_are_told_in_words() -> None:
 def test_resident_memory_of_a_process_is_seen_and_of_none_is_zero() -> None:
     assert resident_bytes(os.getpid()) > 1_000_000
     assert resident_bytes(2**22 + 1) == 0
+
+
+def test_the_folder_of_the_machine_that_built_llama_cpp_is_not_told() -> None:
+    told = describe_crash(
+        -6, killed_because=None, stderr_tail="/build/vendor/src/llama-model.cpp:1328: GGML_ASSERT(n > 0)"
+    )
+    assert told == "ended by signal SIGABRT (it last wrote: llama-model.cpp:1328: GGML_ASSERT(n > 0))"
