@@ -5,7 +5,7 @@ import typer
 
 from skerry_controller.cli.options import AsJson, Data, Keys
 
-app = typer.Typer(help="Signed models and config bundles.", no_args_is_help=True)
+app = typer.Typer(help="Signed models and config bundles.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(metavar="NAME@VERSION")]
 

@@ -5,7 +5,7 @@ import typer
 
 from skerry_controller.cli.options import AsJson
 
-app = typer.Typer()
+app = typer.Typer(rich_markup_mode=None)
 
 
 @app.command()
