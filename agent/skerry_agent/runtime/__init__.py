@@ -15,6 +15,7 @@ from skerry_agent.runtime.errors import (
     QueueFullError,
     RunnerCrashedError,
 )
+from skerry_agent.runtime.header_check import check_model_file
 from skerry_agent.runtime.model import (
     ModelFile,
     ModelInfo,
@@ -62,4 +63,5 @@ __all__ = [
     "Timings",
     "TokenEvent",
     "Usage",
+    "check_model_file",
 ]

@@ -16,6 +16,7 @@ from skerry_agent.runtime import (
     Runner,
     RunnerOptions,
     Sampling,
+    check_model_file,
 )
 from support.tiny_gguf import write_tiny_gguf
 
@@ -24,7 +25,7 @@ GREEDY = Sampling(temperature=0)
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ModelPool]:
-    made = ModelPool(check_header=lambda _: None, options=RunnerOptions(threads=1))
+    made = ModelPool(check_header=check_model_file, options=RunnerOptions(threads=1))
     yield made
     await made.aclose()
     assert made.status() == []
@@ -70,10 +71,28 @@ async def test_a_candidate_that_does_not_load_leaves_the_serving_one_alone(
     damaged = tmp_path / "damaged.gguf"
     damaged.write_bytes(tiny.path.read_bytes()[:5000])
     async with pool.lease(tiny) as runner:
-        with pytest.raises(ModelLoadError, match="tiny@2 does not load"):
+        with pytest.raises(ModelLoadError, match="tiny@2 is refused"):
             await pool.trial(ModelFile(damaged, "2" * 64, "tiny@2"))
         await _answer(runner)
     assert [status.label for status in pool.status()] == ["tiny@1"]
+
+
+@pytest.mark.parametrize("raw", [b"", b"GGUF", b"not a model"], ids=["empty", "magic", "other"])
+async def test_what_is_no_model_is_refused_before_a_process_is_started(
+    pool: ModelPool, tmp_path: Path, raw: bytes
+) -> None:
+    path = tmp_path / "other.gguf"
+    path.write_bytes(raw)
+    with pytest.raises(ModelLoadError, match="other@1 is refused"):
+        async with pool.lease(ModelFile(path, "3" * 64, "other@1")):
+            pass
+    assert pool.metrics().loads == 0
+
+
+async def test_a_header_on_which_llama_cpp_aborts_starts_no_process(pool: ModelPool, tmp_path: Path) -> None:
+    path = write_tiny_gguf(tmp_path / "abort.gguf", overrides={"llama.block_count": 4_000_000_000})
+    with pytest.raises(ModelLoadError, match="abort@1 is refused"):
+        await pool.trial(ModelFile(path, "4" * 64, "abort@1"))
 
 
 async def test_requests_of_many_callers_are_all_answered(pool: ModelPool, tiny: ModelFile) -> None:
