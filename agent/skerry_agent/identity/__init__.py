@@ -3,6 +3,7 @@
 from skerry_agent.identity.device_identity import Enrollment, Identity
 from skerry_agent.identity.enrollment import enroll
 from skerry_agent.identity.errors import EnrollmentRefusedError
+from skerry_agent.identity.fleet_link import FleetLink
 from skerry_agent.identity.limits import EnrollmentLimits
 from skerry_agent.identity.tls import check_peer_dates, client_context
 
@@ -10,6 +11,7 @@ __all__ = [
     "Enrollment",
     "EnrollmentLimits",
     "EnrollmentRefusedError",
+    "FleetLink",
     "Identity",
     "check_peer_dates",
     "client_context",

@@ -23,6 +23,11 @@ def parse_certificate(pem: str) -> x509.Certificate:
         raise PeerError("not a certificate in PEM form") from error
 
 
+def to_pem(certificate: x509.Certificate) -> str:
+    """The certificate alone, whatever else stood in the text that it came from."""
+    return certificate.public_bytes(serialization.Encoding.PEM).decode("ascii")
+
+
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 of the DER form, lower-case hex: what a token pins."""
     return certificate.fingerprint(hashes.SHA256()).hex()

@@ -9,7 +9,7 @@ import requests
 import urllib3.exceptions
 
 from skerry_agent.errors import PeerError, UsageError, WorldError
-from skerry_agent.identity.certificates import fingerprint, parse_certificate
+from skerry_agent.identity.certificates import fingerprint, parse_certificate, to_pem
 from skerry_agent.identity.errors import EnrollmentRefusedError
 from skerry_agent.identity.limits import EnrollmentLimits
 from skerry_agent.identity.pinned_https import pinned_session
@@ -57,18 +57,17 @@ class ControllerClient:
         if status != _OK:
             raise self._not_a_controller(status)
         try:
-            pem = body.decode("ascii")
-            found = fingerprint(parse_certificate(pem))
+            authority = parse_certificate(body.decode("ascii"))
         except (UnicodeDecodeError, PeerError) as error:
             raise PeerError(
                 f"{self.url} does not answer as a controller does: give the address of its device listener"
             ) from error
-        if found != expected_sha256:
+        if fingerprint(authority) != expected_sha256:
             raise PeerError(
                 f"the token is not for the controller at {self.url}: it belongs to another, or somebody is"
                 " in between; check the address, and get a new token from the operator"
             )
-        return pem
+        return to_pem(authority)  # and not what else the server sent: all of it would be believed
 
     def enroll(self, request: EnrollmentRequest, authority_pem: str) -> EnrollmentResponse:
         """Use up the token.

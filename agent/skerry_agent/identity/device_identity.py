@@ -24,6 +24,7 @@ from skerry_agent.identity.certificates import (
     check_device_certificate,
     common_name,
     parse_certificate,
+    to_pem,
 )
 from skerry_agent.identity.device_key import load_key, signing_request
 from skerry_agent.identity.tls import client_context
@@ -171,8 +172,9 @@ class Identity:
         )
         if certificate.not_valid_after_utc < self._certificate.not_valid_after_utc:
             raise PeerError("the renewed certificate ends before the one that this device has")
+        pem = to_pem(certificate)
         try:
-            write_atomic(self._folder / CERTIFICATE_FILE, pem.encode("ascii"))
+            write_atomic(self._folder / CERTIFICATE_FILE, pem.encode())
         except OSError as error:
             raise WorldError(
                 f"cannot store the renewed certificate in {self._folder}: {error.strerror}"

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from skerry_agent.durable import fsync_folder, make_folder, write_atomic
 from skerry_agent.errors import PeerError, UsageError, WorldError
-from skerry_agent.identity.certificates import check_device_certificate, is_among, parse_certificate
+from skerry_agent.identity.certificates import check_device_certificate, is_among, parse_certificate, to_pem
 from skerry_agent.identity.device_identity import (
     CERTIFICATE_FILE,
     ENROLLMENT_FILE,
@@ -86,7 +86,7 @@ async def enroll(
         token_secret=token.secret, csr_pem=signing_request(key), inventory=inventory or Inventory()
     )
     response = await asyncio.to_thread(client.enroll, request, authority_pem)
-    await _begin_to_trust(response, token, key, trust, time)
+    certificate_pem = await _begin_to_trust(response, token, key, trust, time)
 
     enrollment = Enrollment(
         device=response.device,
@@ -95,7 +95,7 @@ async def enroll(
         root_sha256=token.root_sha256,
         enrolled_at=time.now(),
     )
-    identity = await asyncio.to_thread(_keep, folder, enrollment, response.certificate_pem)
+    identity = await asyncio.to_thread(_keep, folder, enrollment, certificate_pem)
     log.info("enrolled", device=identity.device, controller=client.url)
     return identity
 
@@ -131,7 +131,8 @@ async def _begin_to_trust(
     key: ec.EllipticCurvePrivateKey,
     trust: TrustStore,
     time: TrustedTime,
-) -> None:
+) -> str:
+    """Verify the answer and keep the trust state; returns the device's certificate (PEM)."""
     root = response.files.get(_INITIAL_ROOT)
     if root is None:
         raise PeerError(f"the controller's answer has no {_INITIAL_ROOT}: its repository is incomplete")
@@ -157,12 +158,13 @@ async def _begin_to_trust(
     await trust.bootstrap(root, token.root_sha256, FilesSource(response.files), check=check)
     certificate = parse_certificate(response.certificate_pem)
     time.raise_floor(certificate.not_valid_before_utc.timestamp(), "certificate")
+    return to_pem(certificate)
 
 
 def _keep(folder: Path, enrollment: Enrollment, certificate_pem: str) -> Identity:
     staging, old = staging_folder(folder), replaced_folder(folder)
     try:
-        write_atomic(staging / CERTIFICATE_FILE, certificate_pem.encode("ascii"))
+        write_atomic(staging / CERTIFICATE_FILE, certificate_pem.encode())
         write_atomic(staging / ENROLLMENT_FILE, msgspec.json.encode(enrollment))
         if folder.exists():
             if old.exists():

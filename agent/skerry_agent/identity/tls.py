@@ -41,6 +41,7 @@ def client_context(
         context.load_verify_locations(cadata="\n".join(authorities_pem))
     except (ssl.SSLError, ValueError) as error:
         raise PeerError("the fleet's server authorities are not certificates in PEM form") from error
+    context.hostname_checks_common_name = False
     context.verify_flags |= _NO_CHECK_TIME
     if certificate is not None:
         context.load_cert_chain(certificate, key)
@@ -78,8 +79,8 @@ def check_peer_dates(peer: Mapping[str, Any], time: TrustedTime) -> None:
     now = time.now()
     if now > ends:
         raise PeerError(
-            f"the server's certificate expired at {_text(ends)}, and it is at least {_text(now)}:"
-            " renew it at the controller, or set this device's clock if it is wrong"
+            f"the server's certificate expired at {_text(ends)}, and this device's time is {_text(now)}:"
+            " renew it at the controller, or set the clock if it is wrong"
         )
     if now < begins:
         raise PeerError(

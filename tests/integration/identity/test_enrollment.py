@@ -189,6 +189,18 @@ async def test_somebody_who_shows_the_right_authority_without_its_key_gets_no_to
         assert impostor.requests == []
 
 
+async def test_an_authority_that_was_slipped_in_beside_the_right_one_is_not_believed(
+    device: Device, tmp_path: Path, fleet: Fleet, token: str
+) -> None:
+    impostor_fleet = Fleet()
+    with EnrollmentController(tmp_path, impostor_fleet) as impostor:
+        both = pem(fleet.servers.certificate) + pem(impostor_fleet.servers.certificate)
+        impostor.authority = lambda: (200, both.encode())
+        with pytest.raises(PeerError, match="no certificate of the token's controller"):
+            await device.enroll(token, impostor.url)
+        assert impostor.requests == []
+
+
 async def test_a_server_with_a_certificate_for_another_name_gets_no_token(
     device: Device, tmp_path: Path, fleet: Fleet, token: str
 ) -> None:
