@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -29,7 +28,7 @@ class Remote(Protocol):
     async def blob_size(self, sha256: str) -> int | None:
         """Length of a stored blob in bytes, or None."""
 
-    async def upload_blob(self, sha256: str, file: Path, progress: Callable[[int], None]) -> None:
+    async def upload_blob(self, sha256: str, file: Path) -> None:
         """Send a file."""
 
     async def role_metadata(self, role: TargetsRole) -> bytes:
@@ -72,7 +71,6 @@ async def add_artifact(
     signer: Signer,
     *,
     clock: Clock,
-    progress: Callable[[int], None] = lambda _: None,
 ) -> Added:
     """Upload what is missing, sign, and publish. To be called again after any failure.
 
@@ -82,7 +80,6 @@ async def add_artifact(
         file: The file.
         signer: The key of the target's role.
         clock: Time.
-        progress: Called with the number of bytes sent so far.
 
     Raises:
         ConflictError: The name and version stand for other bytes, or others publish without end.
@@ -92,7 +89,7 @@ async def add_artifact(
         return Added("unchanged", uploaded=False)
     uploaded = False
     if built.file_sha256 is not None and await remote.blob_size(built.file_sha256) is None:
-        await remote.upload_blob(built.file_sha256, file, progress)
+        await remote.upload_blob(built.file_sha256, file)
         uploaded = True
     role = _role(built)
     for _ in range(_ATTEMPTS):

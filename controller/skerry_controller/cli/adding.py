@@ -45,10 +45,7 @@ def add_file(request: Request, keys: Path | None, data: Path | None) -> dict[str
     built = _build(request)
 
     async def publish(client: ControllerClient) -> Added:
-        with transfer_bar(f"uploading {request.file.name}", built.file_length or 0) as progress:
-            return await add_artifact(
-                ApiRemote(client), built, request.file, signer, clock=utc_now, progress=progress
-            )
+        return await add_artifact(ApiRemote(client), built, request.file, signer, clock=utc_now)
 
     added = work(data, publish)
     return {

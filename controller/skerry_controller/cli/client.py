@@ -194,7 +194,7 @@ async def _in_process(data: Path) -> AsyncIterator[httpx.AsyncClient]:
     flags = {"server": {"data_dir": data}}
     settings = load_settings(settings_file(data), flags=flags)
     async with open_core(DataFolder(data), settings, utc_now) as core:
-        transport = httpx.ASGITransport(local_app(core))
+        transport = httpx.ASGITransport(await local_app(core))
         async with httpx.AsyncClient(transport=transport, base_url="http://in-process") as http:
             yield http
 

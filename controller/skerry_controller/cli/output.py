@@ -26,12 +26,24 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, emp
     if not rows:
         print_line(empty)
         return
-    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
+    if not sys.stdout.isatty():  # for grep and awk: one line a row, however long
+        _print_aligned([list(columns), *cells])
+        return
+    table = Table(box=None, pad_edge=False, show_edge=False, header_style="bold", show_header=any(columns))
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
-    Console(soft_wrap=not sys.stdout.isatty(), highlight=False, markup=False).print(table)
+    for row_cells in cells:
+        table.add_row(*row_cells)
+    Console(highlight=False, markup=False).print(table)
+
+
+def _print_aligned(lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        if text:
+            print_line(text)
 
 
 def print_line(text: str) -> None:

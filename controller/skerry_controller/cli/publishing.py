@@ -1,11 +1,11 @@
 """The controller as :mod:`skerry_controller.artifacts.adding` sees it, over the operator API."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from skerry_controller.artifacts.adding import encode_publication
 from skerry_controller.cli.client import ApiError, ControllerClient
+from skerry_controller.cli.output import transfer_bar
 from skerry_controller.repository import TargetsRole
 from skerry_protocol.names import ArtifactRef
 
@@ -32,9 +32,10 @@ class ApiRemote:
         """Length of a stored blob in bytes, or None."""
         return await self._client.blob_size(sha256)
 
-    async def upload_blob(self, sha256: str, file: Path, progress: Callable[[int], None]) -> None:
+    async def upload_blob(self, sha256: str, file: Path) -> None:
         """Send a file."""
-        await self._client.upload_blob(sha256, file, progress)
+        with transfer_bar(f"uploading {file.name}", file.stat().st_size) as progress:  # noqa: ASYNC240 - it was just read
+            await self._client.upload_blob(sha256, file, progress)
 
     async def role_metadata(self, role: TargetsRole) -> bytes:
         """A role's current metadata."""

@@ -1,11 +1,10 @@
-"""The controller's own certificates: kept in the data folder, issued anew in time or when names change."""
+"""The server's own certificate: kept in the data folder, issued anew in time or when names change."""
 
 import ipaddress
 import ssl
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import structlog
 from cryptography import x509
@@ -18,7 +17,6 @@ from skerry_protocol.trust_document import TrustDocument, parse_url
 log = structlog.get_logger(__name__)
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1")
-Purpose = Literal["server", "controller"]
 
 
 def server_names(trust: TrustDocument, further: Sequence[str]) -> tuple[str, ...]:
@@ -28,67 +26,63 @@ def server_names(trust: TrustDocument, further: Sequence[str]) -> tuple[str, ...
     return tuple(dict.fromkeys([*hosts, *further, *_LOCAL_NAMES]))
 
 
-class OwnCertificates:
-    """The TLS server's certificate (device listener and broker), and the client's for the MQTT session."""
+class ServerCertificate:
+    """The certificate of the device listener and of the broker."""
 
     def __init__(self, folder: Path, authorities: Authorities, names: Sequence[str]) -> None:
         self._folder = folder
+        self._certificate = folder / "server.crt"
+        self._key = folder / "server.key"
         self._authorities = authorities
         self._names = tuple(names)
 
     def ensure(self, now: datetime) -> bool:
-        """Issue what is missing, close to its end, or for other names. Blocking.
+        """Issue it when it is missing, close to its end, or for other names. Blocking.
 
         Returns:
-            Whether anything is new.
+            Whether it is new.
 
         Raises:
             UsageError: A name is neither a host name nor an address.
             WorldError: The disk refused.
         """
         make_private_folder(self._folder)
-        renewed = False
-        if not self._is_good(
-            self._load("server"), self._authorities.servers.certificate_pem, now, self._names
-        ):
-            self._save("server", self._authorities.issue_server_certificate(self._names, now=now))
-            renewed = True
-        if not self._is_good(self._load("controller"), self._authorities.devices.certificate_pem, now, ()):
-            self._save("controller", self._authorities.issue_controller_certificate(now=now))
-            renewed = True
-        if renewed:
-            log.info("certificates_issued", names=self._names)
-        return renewed
+        if self._is_good(self._load(), now):
+            return False
+        self._save(self._authorities.issue_server_certificate(self._names, now=now))
+        log.info("certificate_issued", names=self._names)
+        return True
 
-    def pair(self, purpose: Purpose) -> KeyPair:
+    def pair(self) -> KeyPair:
         """The certificate and key, after :meth:`ensure`.
 
         Raises:
             RuntimeError: They were not ensured.
         """
-        pair = self._load(purpose)
+        pair = self._load()
         if pair is None:
-            raise RuntimeError(f"the {purpose} certificate was not ensured")
+            raise RuntimeError("the server's certificate was not ensured")
         return pair
 
-    def load_into(self, context: ssl.SSLContext, purpose: Purpose) -> None:
+    def load_into(self, context: ssl.SSLContext) -> None:
         """Make the context use the current certificate for new connections."""
-        context.load_cert_chain(self._folder / f"{purpose}.crt", self._folder / f"{purpose}.key")
+        context.load_cert_chain(self._certificate, self._key)
 
-    def _is_good(
-        self, pair: KeyPair | None, authority_pem: bytes, now: datetime, names: Sequence[str]
-    ) -> bool:
+    def _is_good(self, pair: KeyPair | None, now: datetime) -> bool:
         if pair is None or now < pair.certificate.not_valid_before_utc:
             return False
         try:
-            pair.certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority_pem))
+            pair.certificate.verify_directly_issued_by(
+                x509.load_pem_x509_certificate(self._authorities.servers.certificate_pem)
+            )
         except (ValueError, TypeError, InvalidSignature):
             return False
-        return not needs_renewal(pair.certificate, now) and set(names) <= set(_names_in(pair.certificate))
+        return not needs_renewal(pair.certificate, now) and set(self._names) <= set(
+            _names_in(pair.certificate)
+        )
 
-    def _load(self, purpose: Purpose) -> KeyPair | None:
-        certificate = read_file(self._folder / f"{purpose}.crt")
-        key = read_file(self._folder / f"{purpose}.key")
+    def _load(self) -> KeyPair | None:
+        certificate, key = read_file(self._certificate), read_file(self._key)
         if certificate is None or key is None:
             return None
         try:
@@ -98,12 +92,12 @@ class OwnCertificates:
             return None
         return pair
 
-    def _save(self, purpose: Purpose, pair: KeyPair) -> None:
+    def _save(self, pair: KeyPair) -> None:
         # The key first: with the former certificate it does not match, which the next start would notice
         # only when it loads them, so the certificate goes away in between.
-        (self._folder / f"{purpose}.crt").unlink(missing_ok=True)
-        write_durably(self._folder / f"{purpose}.key", pair.key_pem)
-        write_durably(self._folder / f"{purpose}.crt", pair.certificate_pem)
+        self._certificate.unlink(missing_ok=True)
+        write_durably(self._key, pair.key_pem)
+        write_durably(self._certificate, pair.certificate_pem)
 
 
 def _names_in(certificate: x509.Certificate) -> list[str]:

@@ -12,9 +12,10 @@ from skerry_controller.clock import Clock
 from skerry_controller.data_folder import DataFolder
 from skerry_controller.enrollment import EnrollmentService
 from skerry_controller.errors import ControllerError
+from skerry_controller.mqtt import FleetSide
 from skerry_controller.serve import slices
-from skerry_controller.serve.assembly import device_app, operator_app
-from skerry_controller.serve.certificates import OwnCertificates, server_names
+from skerry_controller.serve.assembly import device_app, fleet_side, operator_app
+from skerry_controller.serve.certificates import ServerCertificate, server_names
 from skerry_controller.serve.core import Core, open_core
 from skerry_controller.serve.listeners import Listener, bind
 from skerry_controller.serve.notify import keep_watchdog_calm, notify, watchdog_interval_s
@@ -66,23 +67,27 @@ class _Service:
 
     async def run(self, stop: asyncio.Event, on_ready: Callable[[Addresses], None]) -> None:
         trust = await asyncio.to_thread(self._core.trust_document)
-        names = server_names(trust, self._settings.device.certificate_names)
-        certificates = OwnCertificates(self._core.data.certificates, self._core.authorities, names)
-        await asyncio.to_thread(certificates.ensure, self._core.clock())
+        further = (*self._settings.device.certificate_names, slices.broker_host(self._settings))
+        certificate = ServerCertificate(
+            self._core.data.certificates, self._core.authorities, server_names(trust, further)
+        )
+        await asyncio.to_thread(certificate.ensure, self._core.clock())
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.minimum_version = ssl.TLSVersion.TLSv1_2
-        certificates.load_into(tls, "server")
+        certificate.load_into(tls)
         with contextlib.ExitStack() as held:
-            operators, devices = self._listeners(tls, held)
+            fleet = fleet_side(self._core, trust.topic_root)
+            operators, devices = self._listeners(tls, held, fleet)
             broker = ManagedBroker(
                 slices.broker_settings(self._settings, self._core.data, trust.topic_root),
-                broker_material(self._core, certificates.pair("server")),
+                broker_material(self._core, certificate.pair()),
             )
-            upkeep = Upkeep(self._core, certificates, tls, broker)
+            upkeep = Upkeep(self._core, certificate, tls, broker)
             async with _started(broker), asyncio.TaskGroup() as group:
                 background = [
                     group.create_task(broker.watch(), name="broker-watch"),
                     group.create_task(upkeep.run(), name="upkeep"),
+                    group.create_task(fleet.run(), name="fleet"),
                 ]
                 serving = [
                     group.create_task(operators.run_until_stopped(), name="operators-http"),
@@ -102,16 +107,22 @@ class _Service:
                     task.cancel()
         log.info("controller_stopped")
 
-    def _listeners(self, tls: ssl.SSLContext, held: contextlib.ExitStack) -> tuple[Listener, Listener]:
+    def _listeners(
+        self, tls: ssl.SSLContext, held: contextlib.ExitStack, fleet: FleetSide
+    ) -> tuple[Listener, Listener]:
         """Bind both ports before anything is started: a taken one is the most likely trouble."""
         settings, stop_timeout_s = self._settings, self._settings.server.stop_timeout_s
         for_operators = held.enter_context(bind(settings.operator.host, settings.operator.port, "operator"))
         for_devices = held.enter_context(bind(settings.device.host, settings.device.port, "device"))
         enrollment = EnrollmentService(
-            self._core.database, self._core.authorities, self._core.repository, self._core.clock
+            self._core.database,
+            self._core.authorities,
+            self._core.repository,
+            self._core.clock,
+            on_enrolled=fleet.on_enrolled,
         )
         return (
-            Listener(operator_app(self._core), for_operators, stop_timeout_s=stop_timeout_s),
+            Listener(operator_app(self._core, fleet), for_operators, stop_timeout_s=stop_timeout_s),
             Listener(device_app(self._core, enrollment), for_devices, stop_timeout_s=stop_timeout_s, tls=tls),
         )
 

@@ -5,6 +5,8 @@ from skerry_controller.broker import BrokerSettings
 from skerry_controller.data_folder import DataFolder
 from skerry_controller.device_api import DeviceApiLimits
 from skerry_controller.enrollment import EnrollmentSettings
+from skerry_controller.fleet import FleetSettings
+from skerry_controller.mqtt import MqttSettings
 from skerry_controller.operator_api.settings import OperatorApiLimits
 from skerry_controller.repository import RepositorySettings
 from skerry_controller.settings import ControllerSettings
@@ -42,6 +44,32 @@ def device_api_limits(settings: ControllerSettings) -> DeviceApiLimits:
         capability_life_s=section.capability_life_s,
         max_enrollments=section.max_enrollments,
     )
+
+
+def fleet_settings(settings: ControllerSettings) -> FleetSettings:
+    """For desired states."""
+    return FleetSettings(sweep_interval_s=settings.fleet.sweep_interval_s)
+
+
+def mqtt_settings(settings: ControllerSettings, topic_root: str) -> MqttSettings:
+    """For the controller's own session with the managed broker."""
+    return MqttSettings(
+        host=broker_host(settings),
+        port=settings.broker.port,
+        topic_root=topic_root,
+        keepalive_s=settings.fleet.mqtt_keepalive_s,
+    )
+
+
+def broker_host(settings: ControllerSettings) -> str:
+    """The address under which this machine reaches its own broker."""
+    match settings.broker.bind_address:
+        case None | "0.0.0.0":  # noqa: S104 - a comparison
+            return "127.0.0.1"
+        case "::":
+            return "::1"
+        case address:
+            return address
 
 
 def broker_settings(settings: ControllerSettings, data: DataFolder, topic_root: str) -> BrokerSettings:

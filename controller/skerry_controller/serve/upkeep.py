@@ -9,7 +9,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from skerry_controller.authorities import KeyPair
 from skerry_controller.broker import BrokerMaterial, ManagedBroker
 from skerry_controller.errors import ControllerError
-from skerry_controller.serve.certificates import OwnCertificates
+from skerry_controller.serve.certificates import ServerCertificate
 from skerry_controller.serve.core import Core
 
 log = structlog.get_logger(__name__)
@@ -26,10 +26,10 @@ class Upkeep:
     """Scheduled jobs. A failure is logged and tried again at the next turn; the service goes on."""
 
     def __init__(
-        self, core: Core, certificates: OwnCertificates, tls: ssl.SSLContext, broker: ManagedBroker
+        self, core: Core, certificate: ServerCertificate, tls: ssl.SSLContext, broker: ManagedBroker
     ) -> None:
         self._core = core
-        self._certificates = certificates
+        self._certificate = certificate
         self._tls = tls
         self._broker = broker
 
@@ -40,7 +40,7 @@ class Upkeep:
         )
         interval_s = self._core.settings.repository.refresh_interval_s
         scheduler.add_job(self.refresh_repository, "interval", seconds=interval_s)
-        scheduler.add_job(self.renew_certificates, "interval", seconds=_CERTIFICATE_CHECK_S)
+        scheduler.add_job(self.renew_certificate, "interval", seconds=_CERTIFICATE_CHECK_S)
         scheduler.start()
         try:
             await asyncio.Event().wait()
@@ -54,12 +54,12 @@ class Upkeep:
         except ControllerError as error:
             log.warning("repository_refresh_failed", message=str(error))
 
-    async def renew_certificates(self) -> None:
-        """Issue certificates anew in time, and hand them to listener and broker; sessions go on."""
+    async def renew_certificate(self) -> None:
+        """Issue the server's certificate anew in time, and hand it to listener and broker; sessions go on."""
         try:
-            if not await asyncio.to_thread(self._certificates.ensure, self._core.clock()):
+            if not await asyncio.to_thread(self._certificate.ensure, self._core.clock()):
                 return
-            self._certificates.load_into(self._tls, "server")
-            await self._broker.reload(broker_material(self._core, self._certificates.pair("server")))
+            self._certificate.load_into(self._tls)
+            await self._broker.reload(broker_material(self._core, self._certificate.pair()))
         except ControllerError as error:
             log.warning("certificate_renewal_failed", message=str(error))

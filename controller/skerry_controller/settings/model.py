@@ -98,6 +98,24 @@ class BrokerSection(_Section):
     )
 
 
+class FleetSection(_Section):
+    """Desired states and rollouts."""
+
+    sweep_interval_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="How often the whole fleet is looked at for desired states that are due, in seconds.",
+    )
+    rollout_interval_s: float = Field(
+        default=1.0,
+        gt=0,
+        description="How often rollouts are planned when nothing else causes it, in seconds.",
+    )
+    mqtt_keepalive_s: int = Field(
+        default=30, ge=5, le=3600, description="MQTT keepalive of the controller's own session, in seconds."
+    )
+
+
 class EnrollmentSection(_Section):
     """Enrollment tokens."""
 
@@ -143,6 +161,7 @@ class ControllerSettings(BaseSettings):
     operator: OperatorSection = OperatorSection()
     device: DeviceSection = DeviceSection()
     broker: BrokerSection = BrokerSection()
+    fleet: FleetSection = FleetSection()
     enrollment: EnrollmentSection = EnrollmentSection()
     repository: RepositorySection = RepositorySection()
     blobs: BlobSection = BlobSection()
