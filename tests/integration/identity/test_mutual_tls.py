@@ -11,6 +11,7 @@ from pathlib import Path
 import certifi
 import msgspec
 import pytest
+import requests
 from cryptography import x509
 
 from skerry_agent.errors import PeerError
@@ -175,8 +176,6 @@ def test_authorities_that_are_no_certificates_are_the_peers_fault(identity: Iden
 def test_requests_adds_no_public_authorities(
     tmp_path: Path, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import requests  # noqa: PLC0415 - only here
-
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certifi.where())
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     context = client_context([pem(fleet.servers.certificate)])
@@ -190,8 +189,6 @@ def test_requests_adds_no_public_authorities(
 
 
 def test_requests_goes_nowhere_but_to_https(fleet: Fleet) -> None:
-    import requests  # noqa: PLC0415 - only here
-
     with (
         pinned_session(client_context([pem(fleet.servers.certificate)]), None) as session,
         pytest.raises(requests.RequestException, match="not https"),

@@ -1,5 +1,6 @@
 """Signed targets: who may choose them, and what happens to other bytes."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,6 @@ async def store(tmp_path: Path, repository: TufRepository) -> TrustStore:
 
 
 def _sha256(data: bytes) -> str:
-    import hashlib  # noqa: PLC0415 - only here
-
     return hashlib.sha256(data).hexdigest()
 
 

@@ -1,6 +1,8 @@
 """The store against a real TUF repository, on a real disk."""
 
+import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -329,8 +331,6 @@ class TrustStoreCopy:
     """Refreshes a copy of a device's state, to learn what a whole refresh asks for."""
 
     def __init__(self, device: Device) -> None:
-        import shutil  # noqa: PLC0415 - only here
-
         copy = Device(device.folder.parent / f"{device.folder.name}-copy")
         shutil.copytree(device.folder, copy.folder)
         self._device = copy
@@ -359,8 +359,6 @@ async def test_a_full_disk_during_a_refresh_changes_nothing(
 
 
 async def test_a_source_that_hangs_is_given_up(device: Device, repository: TufRepository) -> None:
-    import asyncio  # noqa: PLC0415 - only here
-
     class Hanging:
         async def fetch(self, name: str, max_bytes: int) -> bytes | None:
             await asyncio.Event().wait()
