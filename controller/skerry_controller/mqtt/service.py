@@ -173,5 +173,5 @@ async def _wait_for_end(client: aiomqtt.Client) -> None:
         pass
 
 
-def _is_failure(code: int | ReasonCode) -> bool:
-    return (code.value if isinstance(code, ReasonCode) else code) >= _FIRST_FAILURE_CODE
+def _is_failure(code: object) -> bool:
+    return isinstance(code, ReasonCode) and code.value >= _FIRST_FAILURE_CODE
