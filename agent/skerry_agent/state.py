@@ -65,7 +65,9 @@ class StateFolder:
     @property
     def enrolled(self) -> bool:
         """Whether this device belongs to a fleet."""
-        return (self.identity / "enrollment.json").exists()
+        # The second name stands for a moment while a new identity takes the place of an old one.
+        folders = (self.identity, self.identity.with_name(f"{self.identity.name}.old"))
+        return any((folder / "enrollment.json").exists() for folder in folders)
 
     def prepare(self) -> None:
         """Make the folder, readable by its owner and group alone.

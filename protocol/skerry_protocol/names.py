@@ -63,7 +63,7 @@ def check_device(text: str) -> str:
         NameSyntaxError: It is not.
     """
     if not _DEVICE.fullmatch(text):
-        raise NameSyntaxError(f"{text!r} is not a device id such as d-abcdefgh23456789")
+        raise NameSyntaxError(f"{text!r} is not a device id such as d-abcdefgh23456723")
     return text
 
 

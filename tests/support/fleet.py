@@ -75,18 +75,36 @@ class Controller:
 
     def init(self) -> None:
         """``skerry init``, and the first admin's token."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ports = {"operator": self.operator_port, "device": self.device_port, "broker": self.broker_port}
+        options = [part for name, port in ports.items() for part in (f"--{name}-port", str(port))]
         done = run_command(
-            [BIN / "skerry", "init", "--data", self.data, "--keys", self.keys, "--host", "127.0.0.1",
-             "--device-port", str(self.device_port), "--broker-port", str(self.broker_port), "--json"],
+            [
+                *(BIN / "skerry", "init", "--data", self.data, "--keys", self.keys),
+                *("--host", "127.0.0.1", *options, "--json"),
+            ],
             env=self.environment(),
-        )  # fmt: skip
+        )
         self.token = json.loads(done.stdout)["admin_token"]
 
     def start(self) -> None:
         """Start the service and wait until it answers."""
         self.service.start()
         url = f"http://127.0.0.1:{self.operator_port}/health"
-        self.service.wait_until(lambda: http_json(url) is not None and port_open(self.broker_port))
+        broker = int(self.settings.get("SKERRY_BROKER__PORT", self.broker_port))
+        self.service.wait_until(lambda: http_json(url) is not None and port_open(broker))
+
+    def serve_broker_on(self, port: int) -> None:
+        """Bind the broker to another port than the one that devices are told of, from the next start on."""
+        self._override("SKERRY_BROKER__PORT", port)
+
+    def move_device_listener(self, port: int) -> None:
+        """Bind the devices' listener to another port than the one that devices are told of."""
+        self._override("SKERRY_DEVICE__PORT", port)
+
+    def _override(self, name: str, port: int) -> None:
+        self.settings = {**self.settings, name: str(port)}
+        self.__post_init__()
 
     def run(
         self, *arguments: str | Path, check: bool = True, show: bool = False, timeout_s: float = 120.0
@@ -112,7 +130,6 @@ class Controller:
             "SKERRY_KEYRING_PASSPHRASE": PASSPHRASE,
             "SKERRY_URL": f"http://127.0.0.1:{self.operator_port}",
             "SKERRY_TOKEN": self.token,
-            "SKERRY_OPERATOR__PORT": str(self.operator_port),
             **self.settings,
         }
 

@@ -16,15 +16,15 @@ _START_S = 10.0
 class Mosquitto:
     """One broker on one port; it can be stopped and started again."""
 
-    def __init__(self, folder: Path, *, max_packet_bytes: int = 0, extra: str = "") -> None:
+    def __init__(self, folder: Path, *, max_packet_bytes: int = 0, anonymous: bool = True) -> None:
         with socket.socket() as probe:
             probe.bind((HOST, 0))
             self.port: int = probe.getsockname()[1]
         self._config = folder / f"mosquitto-{self.port}.conf"
         limit = f"max_packet_size {max_packet_bytes}\n" if max_packet_bytes else ""
         self._config.write_text(
-            f"listener {self.port} {HOST}\nallow_anonymous true\npersistence false\nlog_dest none\n"
-            f"max_queued_messages 0\n{limit}{extra}"
+            f"listener {self.port} {HOST}\nallow_anonymous {str(anonymous).lower()}\npersistence false\n"
+            f"log_dest none\nmax_queued_messages 0\n{limit}"
         )
         self._process: asyncio.subprocess.Process | None = None
 
@@ -66,9 +66,9 @@ class Mosquitto:
 
 @asynccontextmanager
 async def running_mosquitto(
-    folder: Path, *, max_packet_bytes: int = 0, extra: str = ""
+    folder: Path, *, max_packet_bytes: int = 0, anonymous: bool = True
 ) -> AsyncIterator[Mosquitto]:
-    broker = Mosquitto(folder, max_packet_bytes=max_packet_bytes, extra=extra)
+    broker = Mosquitto(folder, max_packet_bytes=max_packet_bytes, anonymous=anonymous)
     await broker.start()
     try:
         yield broker

@@ -1,109 +1,120 @@
-"""A TCP link of a given bit rate and latency: a proxy on loopback that holds back what it forwards."""
+"""A TCP link of a given rate between two loopback ports: what a device in the field has."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from skerry_protocol.trust_document import Address
+SLICE_BYTES = 1024
 
-_SLICE_BYTES = 1024
-_QUEUE_BYTES = 64 * 1024
-"""What the link's own queue holds, as a cheap router's does; beyond it, TCP waits."""
+
+@dataclass
+class LinkFigures:
+    """What went over the link."""
+
+    bytes_up: int = 0
+    bytes_down: int = 0
+
+
+class _Rate:
+    """A token bucket of one slice: bytes leave no faster than the rate."""
+
+    def __init__(self, bytes_per_s: float) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._free_at = 0.0
+
+    async def take(self, count: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self._free_at = max(self._free_at, now) + count / self._bytes_per_s
+        if self._free_at > now:
+            await asyncio.sleep(self._free_at - now)
 
 
 class SlowLink:
-    """Forwards to ``target``; count of bytes and settings can be changed while it runs."""
+    """Forwards connections at a limited rate; cut it with :meth:`cut`, and it refuses new ones."""
 
-    def __init__(self, target: Address, *, bytes_per_s: float, latency_s: float = 0.0) -> None:
-        self._target = target
-        self.bytes_per_s = bytes_per_s
-        self.latency_s = latency_s
-        self.down_bytes = 0
-        self.up_bytes = 0
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+    def __init__(self, listen_port: int, target_port: int, bits_per_s: float) -> None:
+        self.figures = LinkFigures()
+        self._listen_port = listen_port
+        self._target_port = target_port
+        self._bytes_per_s = bits_per_s / 8
+        self._loop = asyncio.new_event_loop()
+        self._ready = threading.Event()
+        self._stop: asyncio.Event | None = None
+        self._open = True
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._thread = threading.Thread(target=self._run, name="slow-link", daemon=True)
 
-    @property
-    def address(self) -> Address:
-        assert self._server is not None
-        return Address(host="127.0.0.1", port=self._server.sockets[0].getsockname()[1])
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_SLICE_BYTES * 4)
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.cut()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
+    @contextmanager
+    def running(self) -> Iterator["SlowLink"]:
+        """Forward while the block runs."""
+        self._thread.start()
+        self._ready.wait(10)
+        try:
+            yield self
+        finally:
+            self._loop.call_soon_threadsafe(lambda: self._stop is not None and self._stop.set())
+            self._thread.join(10)
 
     def cut(self) -> None:
-        """Break every connection now."""
-        for task in self._tasks:
-            task.cancel()
+        """End all connections, and refuse new ones until :meth:`mend`."""
+        self._open = False
+        self._loop.call_soon_threadsafe(self._close_all)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    def mend(self) -> None:
+        """Take connections again."""
+        self._open = True
+
+    def _close_all(self) -> None:
+        for writer in list(self._writers):
+            writer.transport.abort()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
         try:
-            their_reader, their_writer = await asyncio.open_connection(self._target.host, self._target.port)
-        except OSError:
-            writer.close()
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        self._stop = asyncio.Event()
+        # Small receive buffers: what waits in the kernel would make the link look faster than it is.
+        server = await asyncio.start_server(self._forward, "127.0.0.1", self._listen_port, limit=4096)
+        self._ready.set()
+        async with server:
+            await self._stop.wait()
+            self._close_all()
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._open:
+            writer.transport.abort()
             return
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._forward(reader, their_writer, "up"))
-                group.create_task(self._forward(their_reader, writer, "down"))
-        except* (OSError, EOFError):
-            pass
-        except* asyncio.CancelledError:
-            pass
-        finally:
-            self._tasks.discard(task)
-            for one in (writer, their_writer):
-                one.close()
-                with suppress(OSError):
-                    await one.wait_closed()
-
-    async def _forward(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str
-    ) -> None:
-        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(maxsize=_QUEUE_BYTES // _SLICE_BYTES)
-        loop = asyncio.get_running_loop()
-
-        async def deliver() -> None:
-            while True:
-                due, data = await queue.get()
-                await asyncio.sleep(max(0.0, due - loop.time()))
-                writer.write(data)
-                await writer.drain()
-
-        delivery = asyncio.create_task(deliver())
-        free_at = loop.time()
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port, limit=4096)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, far_writer}
         try:
-            while data := await reader.read(_SLICE_BYTES):
-                free_at = max(free_at, loop.time()) + len(data) / self.bytes_per_s
-                await asyncio.sleep(max(0.0, free_at - loop.time()))
-                if direction == "up":
-                    self.up_bytes += len(data)
-                else:
-                    self.down_bytes += len(data)
-                await queue.put((loop.time() + self.latency_s, data))
-            raise EOFError
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._pump(reader, far_writer, up=True))
+                tasks.create_task(self._pump(far_reader, writer, up=False))
+        except* OSError:
+            pass
         finally:
-            delivery.cancel()
-            await asyncio.gather(delivery, return_exceptions=True)
+            for one in (writer, far_writer):
+                self._writers.discard(one)
+                one.transport.abort()
 
-
-@asynccontextmanager
-async def slow_link(
-    target: Address, *, bytes_per_s: float, latency_s: float = 0.0
-) -> AsyncIterator[SlowLink]:
-    link = SlowLink(target, bytes_per_s=bytes_per_s, latency_s=latency_s)
-    await link.start()
-    try:
-        yield link
-    finally:
-        await link.stop()
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool) -> None:
+        rate = _Rate(self._bytes_per_s)
+        while block := await reader.read(SLICE_BYTES):
+            await rate.take(len(block))
+            writer.write(block)
+            await writer.drain()
+            if up:
+                self.figures.bytes_up += len(block)
+            else:
+                self.figures.bytes_down += len(block)
+        raise ConnectionResetError

@@ -9,7 +9,7 @@ from skerry_agent.registry import Registry
 from skerry_agent.settings import load_settings
 from skerry_agent.settings.slices import registry_limits
 from skerry_agent.state import StateFolder
-from skerry_agent.trust import TrustedTime
+from skerry_agent.trusted_time import TrustedTime
 
 
 class AtRest:

@@ -5,7 +5,8 @@ from pathlib import Path
 from skerry_agent.identity import enroll
 from skerry_agent.state import StateFolder
 from skerry_agent.telemetry import read_inventory
-from skerry_agent.trust import TrustedTime, TrustStore
+from skerry_agent.trust import TrustStore
+from skerry_agent.trusted_time import TrustedTime
 
 
 async def enroll_device(token: str, controller_url: str, state_dir: Path) -> str:

@@ -26,7 +26,7 @@ from skerry_agent.settings.slices import (
 )
 from skerry_agent.state import StateFolder
 from skerry_agent.telemetry import Machine, Sampler, runtime_metrics
-from skerry_agent.trust import TrustedTime
+from skerry_agent.trusted_time import TrustedTime
 
 log = structlog.get_logger(__name__)
 

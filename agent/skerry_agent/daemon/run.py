@@ -7,6 +7,7 @@ from pathlib import Path
 import structlog
 
 from skerry_agent import __version__
+from skerry_agent.daemon.fleet_task import follow_fleet
 from skerry_agent.daemon.local import LocalDevice, open_device, serve_local
 from skerry_agent.daemon.notify import ServiceNotifier
 from skerry_agent.logs import configure_logs
@@ -40,6 +41,7 @@ async def _serve(settings: AgentSettings, state: StateFolder, stop: asyncio.Even
     notifier = ServiceNotifier()
     async with open_device(settings, state) as device, asyncio.TaskGroup() as tasks:
         background = [
+            tasks.create_task(follow_fleet(device), name="fleet"),
             tasks.create_task(device.outbox.run(), name="outbox"),
             tasks.create_task(device.sampler.run(), name="sampler"),
             tasks.create_task(notifier.watchdog(), name="watchdog"),

@@ -1,4 +1,4 @@
-"""From settings to the frozen limits that each room takes."""
+"""From settings to the frozen limits that each room takes: those that every device needs."""
 
 from skerry_agent.outbox import OutboxLimits
 from skerry_agent.registry import RegistryLimits

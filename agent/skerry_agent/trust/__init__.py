@@ -10,7 +10,7 @@ from skerry_agent.trust.fleet_targets import FleetTargets
 from skerry_agent.trust.limits import TrustLimits
 from skerry_agent.trust.sources import FilesSource, MetadataSource
 from skerry_agent.trust.store import TrustStore
-from skerry_agent.trust.trusted_time import TimeLimits, TrustedTime
+from skerry_agent.trusted_time import TimeLimits, TrustedTime
 
 __all__ = [
     "FilesSource",

@@ -18,8 +18,8 @@ from skerry_agent.trust.signed_targets import check_signed, read_target
 from skerry_agent.trust.sources import MetadataSource
 from skerry_agent.trust.state import MetadataFiles, TrustState
 from skerry_agent.trust.target_cache import TargetCache
-from skerry_agent.trust.trusted_time import TrustedTime
 from skerry_agent.trust.version_folders import DamagedError, VersionFolders
+from skerry_agent.trusted_time import TrustedTime
 from skerry_protocol import envelope
 from skerry_protocol.desired import TargetRef
 from skerry_protocol.trust_document import TrustDocument

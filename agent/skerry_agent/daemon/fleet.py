@@ -1,0 +1,166 @@
+"""What a device does for its fleet: trust, desired states, updates, reports."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from skerry_agent import __version__
+from skerry_agent.daemon.controller_link import ControllerLink
+from skerry_agent.daemon.local import LocalDevice
+from skerry_agent.identity import FleetLink, Identity, check_peer_dates, client_context
+from skerry_agent.settings.fleet_slices import sync_limits, update_limits
+from skerry_agent.sync import CommandOutcome, ReportSources, SyncService
+from skerry_agent.telemetry import read_inventory
+from skerry_agent.trials import RunnerTrier
+from skerry_agent.trust import FleetTargets, TrustStore
+from skerry_agent.trusted_time import TrustedTime
+from skerry_agent.updates import ChunkSource, LinuxDevice, UpdateEngine
+from skerry_agent.updates.sources import HttpSource, MqttSource
+from skerry_protocol.names import LOCAL_PREFIX
+from skerry_protocol.reported import Inventory, SlotReport
+
+if TYPE_CHECKING:
+    import requests
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class FleetDevice:
+    """The fleet's side of the daemon; implements ``admin.Fleet``."""
+
+    identity: Identity
+    local: LocalDevice
+    trust: TrustStore
+    engine: UpdateEngine
+    sync: SyncService
+
+    @property
+    def device(self) -> str:
+        """The device's id."""
+        return self.identity.device
+
+    @property
+    def connected(self) -> bool:
+        """Whether the MQTT session is up."""
+        return self.sync.connected
+
+    def reports(self) -> Mapping[str, SlotReport]:
+        """Where each slot of the fleet stands."""
+        return self.engine.reports()
+
+    async def rollback(self, slot: str) -> None:
+        """Go back to the version before, and hold there until a new attempt."""
+        await self.engine.rollback(slot)
+
+    async def run(self) -> None:
+        """Follow the fleet until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.engine.run(), name="updates")
+            tasks.create_task(self._report_changes(), name="report-changes")
+            tasks.create_task(self.sync.run(), name="sync")
+
+    async def _report_changes(self) -> None:
+        while True:
+            await self.engine.changed.wait()
+            self.engine.changed.clear()
+            self.sync.report_changed()
+
+
+@asynccontextmanager
+async def open_fleet(local: LocalDevice, identity: Identity) -> AsyncIterator[FleetDevice]:
+    """Open trust, updates and the session of an enrolled device.
+
+    Raises:
+        AgentError: What enrollment left is unusable; the device goes on serving what it has.
+    """
+    trust = TrustStore(local.state.trust, local.time, events=local.outbox)
+    await trust.load()
+    link = ControllerLink()
+    trier = RunnerTrier(local.pool, lambda: _active_files(local))
+    engine = await UpdateEngine.open(
+        local.state.updates,
+        local.registry,
+        targets=FleetTargets(trust, link),
+        sources=_sources(local, link),
+        trier=trier,
+        device=LinuxDevice(serving_bytes=lambda: sum(s.rss_bytes for s in local.pool.status())),
+        events=local.outbox,
+        limits=update_limits(local.settings.updates),
+    )
+    try:
+        yield _assemble(local, identity, trust, engine, link)
+    finally:
+        await engine.close()
+
+
+def _assemble(
+    local: LocalDevice, identity: Identity, trust: TrustStore, engine: UpdateEngine, link: ControllerLink
+) -> FleetDevice:
+    inventory = read_inventory(local.state.root)
+
+    async def roll_back(arguments: Mapping[str, str]) -> CommandOutcome:
+        await engine.rollback(arguments.get("slot", ""))
+        return CommandOutcome(ok=True, message="rolled back")
+
+    fleet_link = FleetLink(identity, trust, local.time)
+    sync = SyncService(
+        connector=fleet_link,
+        signer=identity.signer,
+        clock=local.time,
+        open_down=trust.open_down,
+        refresh=trust.refresh,
+        engine=engine,
+        outbox=local.outbox,
+        report=_report_sources(local, trust, engine, inventory),
+        certificate=fleet_link,
+        commands={"rollback": roll_back},
+        limits=sync_limits(local.settings.sync),
+    )
+    link.requester = sync.requester
+    return FleetDevice(identity, local, trust, engine, sync)
+
+
+def _report_sources(
+    local: LocalDevice, trust: TrustStore, engine: UpdateEngine, inventory: Inventory
+) -> ReportSources:
+    return ReportSources(
+        slots=engine.reports,
+        accepted=lambda: engine.accepted,
+        inventory=lambda: inventory,
+        metadata_versions=lambda: trust.versions,
+        trust_epoch=lambda: trust.trust_document.epoch,
+        unsigned=lambda: [
+            slot.active.ref
+            for slot in local.registry.slots_now.values()
+            if slot.active is not None and slot.name.startswith(LOCAL_PREFIX)
+        ],
+        agent_version=__version__,
+    )
+
+
+def _sources(local: LocalDevice, link: ControllerLink) -> list[ChunkSource]:
+    sources: list[ChunkSource] = []
+    if local.settings.updates.http_source:
+        sources.append(HttpSource(link, lambda authority: _open_session(authority, local.time)))
+    sources.append(MqttSource(link))
+    return sources
+
+
+def _open_session(authority_pem: str | None, time: TrustedTime) -> "requests.Session":
+    """A session that believes the given authority alone, by trusted time; without one, the system's."""
+    import requests  # noqa: PLC0415 - only a download over HTTP needs it
+
+    from skerry_agent.identity.pinned_https import pinned_session  # noqa: PLC0415 - see above
+
+    if authority_pem is None:
+        return requests.Session()
+    return pinned_session(client_context([authority_pem]), lambda peer: check_peer_dates(peer, time))
+
+
+async def _active_files(local: LocalDevice) -> set[str]:
+    return {slot.active.file_sha256 for slot in await local.registry.slots() if slot.active}
