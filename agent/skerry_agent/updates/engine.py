@@ -1,0 +1,335 @@
+"""Drives every slot through the state machine: store the state, do its effect, store the next."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import structlog
+
+from skerry_agent.database import DatabaseError
+from skerry_agent.events import EventSink
+from skerry_agent.registry import Registry, Slot
+from skerry_agent.updates.backoff import full_jitter
+from skerry_agent.updates.download import Downloader
+from skerry_agent.updates.ledger import Ledger
+from skerry_agent.updates.limits import UpdateLimits
+from skerry_agent.updates.ports import ChunkSource, Clock, DeviceView, SystemClock, TargetSource, Trier
+from skerry_agent.updates.record import SlotRecord, fresh
+from skerry_agent.updates.reports import build_reports
+from skerry_agent.updates.sources.local import LocalSource
+from skerry_agent.updates.steps import Go, Pause, Step, Steps, Work
+from skerry_agent.updates.store import UpdateStore
+from skerry_protocol.desired import DesiredState
+from skerry_protocol.generation import GenerationMark, compare
+from skerry_protocol.reported import SlotReport
+
+log = structlog.get_logger(__name__)
+
+
+class UpdateEngine:
+    """Makes the slots what the desired state says. Open it with :meth:`open`, then run it as a task."""
+
+    def __init__(
+        self,
+        store: UpdateStore,
+        registry: Registry,
+        steps: Steps,
+        *,
+        events: EventSink,
+        device: DeviceView,
+        clock: Clock,
+        limits: UpdateLimits,
+        uniform: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._steps = steps
+        self._ledger = Ledger(store, registry, events=events, device=device, limits=limits)
+        self._device = device
+        self._clock = clock
+        self._limits = limits
+        self._uniform = uniform
+        self._wake = asyncio.Event()
+        # Held while a step runs: a person's rollback waits for it, or has it cut off.
+        self._busy = asyncio.Lock()
+        self._interrupts: set[str] = set()
+        self._failures: dict[str, int] = {}
+        self._due: dict[str, float] = {}
+        self._told = 0.0
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        registry: Registry,
+        *,
+        targets: TargetSource,
+        sources: Sequence[ChunkSource],
+        trier: Trier,
+        events: EventSink,
+        device: DeviceView,
+        clock: Clock | None = None,
+        limits: UpdateLimits | None = None,
+        uniform: Callable[[], float] = random.random,
+        activation_delay_s: Callable[[], float] = lambda: 0.0,
+    ) -> Self:
+        """Open ``updates.db`` and bring what was under way into a state that can be gone on with.
+
+        Args:
+            path: updates.db.
+            registry: Where models are.
+            targets: Signed manifests.
+            sources: Chunks over a network, in order of preference; files that are here come first by
+                themselves.
+            trier: Runs trials.
+            events: Told what happened.
+            device: Facts for variants and fit.
+            clock: For pauses.
+            limits: Bounds.
+            uniform: Random numbers in [0, 1) for pauses.
+            activation_delay_s: How long until a staged version may be tried; 0 is now.
+
+        Raises:
+            DatabaseError: updates.db cannot be used.
+        """
+        limits = limits or UpdateLimits()
+        downloader = Downloader(LocalSource(registry), sources, events, limits)
+        steps = Steps(
+            registry,
+            targets=targets,
+            downloader=downloader,
+            trier=trier,
+            device=device,
+            limits=limits,
+            activation_delay_s=activation_delay_s,
+        )
+        store = await UpdateStore.open(path)
+        engine = cls(
+            store,
+            registry,
+            steps,
+            events=events,
+            device=device,
+            clock=clock or SystemClock(),
+            limits=limits,
+            uniform=uniform,
+        )
+        try:
+            await engine._ledger.reconcile()
+        except BaseException:
+            await store.close()
+            raise
+        registry.subscribe(engine._registry_changed)
+        return engine
+
+    async def close(self) -> None:
+        """Close updates.db; end :meth:`run` first."""
+        await self._store.close()
+
+    # The door.
+
+    @property
+    def changed(self) -> asyncio.Event:
+        """Set whenever :meth:`reports` may differ; whoever reports clears it."""
+        return self._ledger.changed
+
+    @property
+    def accepted(self) -> GenerationMark | None:
+        """The newest desired state that was accepted."""
+        return self._ledger.mark
+
+    @property
+    def desired(self) -> DesiredState | None:
+        """That state itself."""
+        return self._ledger.desired
+
+    async def follow(self, desired: DesiredState, mark: GenerationMark) -> None:
+        """Store a desired state, whose signature, device and expiry were checked, and go after it.
+
+        It is durable when this returns. The same one again only wakes the engine.
+
+        Raises:
+            ValueError: It is older than the accepted one, or another of the same generation.
+            DatabaseError: It could not be stored; nothing changed.
+        """
+        verdict = compare(self._ledger.mark, mark)
+        if verdict not in ("newer", "same"):
+            raise ValueError(f"generation {mark.generation} is {verdict}; the caller should have refused it")
+        if verdict == "newer":
+            await self._ledger.accept(desired, mark)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Something changed for the better (a network is back): do not wait out pauses."""
+        self._due.clear()
+        self._wake.set()
+
+    def reports(self) -> dict[str, SlotReport]:
+        """Every slot as it stands, local ones too."""
+        return build_reports(self._ledger.records, self._registry.slots_now)
+
+    async def rollback(self, slot: str, held_by: str = "operator") -> Slot:
+        """Go back to the previous version; what is desired now is not tried again before its attempt rises.
+
+        Raises:
+            SlotError: No such slot, or nothing to go back to.
+        """
+        self._interrupts.add(slot)
+        self._wake.set()
+        try:
+            async with self._busy:
+                return await self._ledger.go_back(slot, held_by)
+        finally:
+            self._interrupts.discard(slot)
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Follow desired states until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                async with self._busy:
+                    await self._intake()
+                slot, delay_s = self._next()
+                if slot is not None and not delay_s:
+                    async with self._busy:
+                        await self._work(slot)
+                    continue
+            except DatabaseError as error:
+                # Most likely a full disk. Nothing was changed; what was under way is done again.
+                log.warning("updates_not_stored", error=str(error))
+                self._wake.clear()
+                delay_s = self._limits.recheck_s
+            await self._clock.wait(self._wake, delay_s)
+
+    # Deciding.
+
+    async def _intake(self) -> None:
+        """Hold the desired state against every slot."""
+        names = {*self._ledger.records, *(self._ledger.desired.slots if self._ledger.desired else ())}
+        for slot in sorted(names):
+            event = self._ledger.judge(slot)
+            if event == "superseded":
+                await self._supersede(slot)
+                event = self._ledger.judge(slot)
+            wanted = self._ledger.wanted(slot)
+            if event is None or wanted is None:
+                continue
+            self._failures.pop(slot, None)
+            self._due.pop(slot, None)
+            base = fresh(slot, wanted, self._ledger.generation, self._ledger.records.get(slot))
+            reason = self._ledger.verdict(slot, wanted) if event == "held" else None
+            await self._ledger.move(base, Go(event, {"reason": reason}), announced=event != "satisfied")
+
+    async def _supersede(self, slot: str) -> None:
+        record = self._ledger.records[slot]
+        log.info("update_superseded", slot=slot, state=record.state)
+        await self._ledger.move(record, Go("superseded"))
+
+    def _next(self) -> tuple[str | None, float | None]:
+        """The slot to work on with 0, or the time until there may be one; (None, None): nothing to do."""
+        now = self._clock.monotonic()
+        due = {
+            slot: self._due.get(slot, 0.0)
+            for slot, record in self._ledger.records.items()
+            if record.in_flight or record.may_fit_later
+        }
+        if not due:
+            return None, None
+        slot = min(due, key=lambda name: (due[name], name))
+        return slot, max(0.0, due[slot] - now)
+
+    # Working.
+
+    async def _work(self, slot: str) -> None:
+        """One step of one slot, cut off when something newer makes it pointless."""
+        record = self._ledger.records[slot]
+        if not record.in_flight:
+            await self._recheck(record)
+            return
+        work = Work(
+            record=record,
+            wanted=self._ledger.wanted(slot),
+            minimum_versions={} if self._ledger.desired is None else self._ledger.desired.minimum_versions,
+            manifest=await self._ledger.manifest(record),
+            on_progress=lambda done, fetched: self._progress(slot, done, fetched),
+        )
+        step = await self._interruptible(slot, self._steps.run(work))
+        if isinstance(step, Go):
+            self._failures.pop(slot, None)
+            self._due.pop(slot, None)
+            await self._ledger.move(self._ledger.records[slot], step)
+        elif isinstance(step, Pause):
+            await self._pause(slot, step)
+
+    async def _interruptible(self, slot: str, effect: Any) -> Step | None:
+        """Run an effect; None when it was cut off."""
+        task: asyncio.Task[Step] = asyncio.create_task(effect, name=f"update {slot}")
+        try:
+            while True:
+                woken = asyncio.create_task(self._wake.wait(), name="update wake")
+                try:
+                    await asyncio.wait({task, woken}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    woken.cancel()
+                if task.done():
+                    return task.result()
+                self._wake.clear()
+                pointless = slot in self._interrupts or self._ledger.judge(slot) == "superseded"
+                if pointless and self._ledger.records[slot].interruptible:
+                    return None
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+            # The loop looks at everything again after each step.
+            self._wake.set()
+
+    async def _pause(self, slot: str, pause: Pause) -> None:
+        record = self._ledger.records[slot]
+        if pause.after_s is not None:
+            delay_s = pause.after_s
+        else:
+            failures = self._failures[slot] = self._failures.get(slot, 0) + 1
+            limits = self._limits
+            delay_s = full_jitter(failures, limits.retry_initial_s, limits.retry_max_s, self._uniform)
+        self._due[slot] = self._clock.monotonic() + delay_s
+        if record.reason != pause.reason:
+            await self._ledger.amend(msgspec.structs.replace(record, reason=pause.reason))
+        log.info("update_waits", slot=slot, state=record.state, code=pause.reason.code, delay_s=delay_s)
+
+    async def _recheck(self, record: SlotRecord) -> None:
+        """A refusal for want of room or memory: look whether there is enough now."""
+        self._due[record.slot] = self._clock.monotonic() + self._limits.recheck_s
+        wanted = self._ledger.wanted(record.slot)
+        if wanted is not None and record.is_about(wanted) and await self._fits_now(record):
+            self._due.pop(record.slot)
+            await self._ledger.move(fresh(record.slot, wanted, self._ledger.generation, record), Go("wanted"))
+
+    async def _fits_now(self, record: SlotRecord) -> bool:
+        if not record.may_fit_later or record.reason is None:
+            return False
+        if record.reason.code == "no_memory":
+            return self._device.model_memory_bytes() >= record.need_bytes
+        return await self._registry.missing_bytes(record.need_bytes) == 0
+
+    async def _progress(self, slot: str, done: int, fetched: int) -> None:
+        record = self._ledger.records[slot]
+        self._ledger.records[slot] = record = msgspec.structs.replace(
+            record, bytes_done=done, bytes_fetched=record.bytes_fetched + fetched
+        )
+        now = self._clock.monotonic()
+        if now - self._told >= self._limits.progress_s:
+            self._told = now
+            try:
+                await self._ledger.amend(record)
+            except DatabaseError as error:
+                # Only figures: they are stored with the next change.
+                log.warning("progress_not_stored", slot=slot, error=str(error))
+
+    def _registry_changed(self) -> None:
+        self.changed.set()
+        self._wake.set()

@@ -1,0 +1,37 @@
+"""Bounds of updates."""
+
+from dataclasses import dataclass
+
+MiB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateLimits:
+    """Times in seconds, sizes in bytes.
+
+    Attributes:
+        retry_initial_s: First pause after a failed attempt; it doubles, with full jitter.
+        retry_max_s: Longest such pause.
+        chunk_timeout_s: A source that brings no whole chunk for so long is left for the next one.
+        max_chunk_bytes: A manifest with larger chunks is refused: a chunk is held in memory.
+        max_wrong_rounds: After so many rounds over all sources that brought wrong bytes and no right one,
+            the download is refused.
+        trial_grace_s: Time for loading, on top of the acceptance checks' own deadline.
+        max_trials: So many trials of one attempt may be cut off by the agent's end; then it goes back.
+        max_starts: So many starts of the agent may find one short step (checking, verifying) unfinished.
+        max_stores: So many state changes may one attempt take: whatever loop there is ends here.
+        recheck_s: How often a refusal for want of room or memory looks whether that changed.
+        progress_s: How often progress is stored and told at most.
+    """
+
+    retry_initial_s: float = 2.0
+    retry_max_s: float = 300.0
+    chunk_timeout_s: float = 300.0
+    max_chunk_bytes: int = 8 * MiB
+    max_wrong_rounds: int = 3
+    trial_grace_s: float = 180.0
+    max_trials: int = 3
+    max_starts: int = 5
+    max_stores: int = 60
+    recheck_s: float = 60.0
+    progress_s: float = 2.0

@@ -1,0 +1,111 @@
+"""What the engine needs of the world, as narrow protocols. ``tests/support/updates.py`` has fakes of each."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from skerry_agent.errors import WorldError
+from skerry_agent.runtime import ModelFile
+from skerry_protocol.desired import TargetRef
+from skerry_protocol.manifest import Acceptance, Chunk
+from skerry_protocol.reported import Reason
+
+
+class SourceError(WorldError):
+    """A source of chunks cannot go on: not reachable, does not have the file, or answers nonsense."""
+
+
+class TargetSource(Protocol):
+    """Signed targets (``skerry_agent.trust.FleetTargets``)."""
+
+    async def manifest(self, ref: TargetRef, minimum_versions: Mapping[str, int]) -> bytes:
+        """The verified bytes of a target.
+
+        Raises:
+            TargetNotYetVisibleError: Not visible yet; try again later.
+            TargetRefusedError: It is not what the fleet's keys signed; trying again does not help.
+            WorldError: The repository cannot be reached now.
+        """
+
+
+class ChunkSource(Protocol):
+    """Somewhere that chunks come from. Never trusted: whoever takes them checks each one's hash."""
+
+    @property
+    def name(self) -> str:
+        """Short name for events and logs, such as ``http``."""
+
+    def fetch(self, file_sha256: str, chunks: Sequence[Chunk]) -> AsyncGenerator[tuple[Chunk, bytes], None]:
+        """Yield chunks of a file, in any order; ending early means that the rest is not here.
+
+        Raises:
+            SourceError: It cannot go on. Other ``AgentError``s are taken the same way.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOutcome:
+    """What a trial found.
+
+    Attributes:
+        reason: Why it was not passed.
+        figures: Measured values, such as ``tokens_per_s``.
+    """
+
+    passed: bool
+    reason: Reason | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+
+class Trier(Protocol):
+    """Tries a model in a runner of its own."""
+
+    async def try_model(self, model: ModelFile, acceptance: Acceptance) -> TrialOutcome:
+        """Load the model beside the serving one and run the acceptance checks; the runner stays warm.
+
+        A crash or a failed load is an outcome, not an exception. Cancelling it must leave nothing running
+        that ``discard`` does not end.
+        """
+
+    async def promote(self, model: ModelFile) -> None:
+        """Let the model that passed serve. After a restart there may be no warm runner: then do nothing."""
+
+    async def discard(self, model: ModelFile) -> None:
+        """End the candidate's runner, if there is one."""
+
+
+class DeviceView(Protocol):
+    """Facts of this device that decide on variants and fit."""
+
+    def facts(self) -> Mapping[str, str]:
+        """Labels, and ``arch`` as ``platform.machine()`` gives it."""
+
+    def model_memory_bytes(self) -> int:
+        """Memory that a model could have now, what serves not counted as used."""
+
+
+class Clock(Protocol):
+    """Time that passes, for pauses and deadlines between steps."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+
+    async def wait(self, event: asyncio.Event, timeout_s: float | None) -> None:
+        """Return when the event is set, or after ``timeout_s`` seconds; None waits for ever."""
+
+
+class SystemClock:
+    """The real clock."""
+
+    def monotonic(self) -> float:
+        """Seconds since some moment."""
+        return time.monotonic()
+
+    async def wait(self, event: asyncio.Event, timeout_s: float | None) -> None:
+        """Return when the event is set, or after ``timeout_s`` seconds; None waits for ever."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await event.wait()

@@ -1,0 +1,111 @@
+"""What is stored of one slot's update, and what a desired state means for it. Pure."""
+
+import msgspec
+
+from skerry_agent.registry import InstalledArtifact
+from skerry_agent.updates.table import Event, is_terminal, next_state
+from skerry_protocol.desired import DesiredSlot, TargetRef
+from skerry_protocol.reported import Reason, SlotState
+
+PASSING_CODES = frozenset({"no_space", "no_memory"})
+"""Refusals that end by themselves when there is room again."""
+
+
+class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One slot's update.
+
+    Attributes:
+        target: The manifest that the state is about.
+        attempt: The desired state's attempt that it is about.
+        generation: The generation in which this began, as text.
+        starts: How often the agent started and found this state.
+        trials: How often a trial of this attempt began.
+        stores: How many state changes this attempt has taken.
+        passed: The trial was passed; the slot is being switched.
+        going_back: A person's rollback was stored, but the slot may not be switched yet.
+        bytes_done: Verified bytes; ``bytes_fetched`` came over a network, wrong ones included.
+        need_bytes: What was lacking when it was refused for want of room or memory.
+        reason: Why it was refused or rolled back; or, while it is under way, what it waits for.
+        figures: Measured in the trial.
+    """
+
+    slot: str
+    state: SlotState = "idle"
+    target: TargetRef | None = None
+    attempt: int = 0
+    generation: str = ""
+    starts: int = 0
+    trials: int = 0
+    stores: int = 0
+    passed: bool = False
+    going_back: bool = False
+    bytes_done: int = 0
+    bytes_total: int = 0
+    bytes_fetched: int = 0
+    need_bytes: int = 0
+    reason: Reason | None = None
+    figures: dict[str, float] = {}
+
+    def after(self, event: Event) -> "SlotRecord":
+        """The record in the state that follows an event; what the old state waited for is over."""
+        state = next_state(self.state, event)
+        starts = self.starts if state == self.state else 0
+        return msgspec.structs.replace(self, state=state, starts=starts, stores=self.stores + 1, reason=None)
+
+    def is_about(self, wanted: DesiredSlot) -> bool:
+        """Whether this record is about what is wanted."""
+        return self.target == wanted.target and self.attempt == wanted.attempt
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether there is something to do."""
+        return not is_terminal(self.state)
+
+    @property
+    def may_fit_later(self) -> bool:
+        """Whether it was refused for want of something that may come."""
+        return self.state == "refused" and self.reason is not None and self.reason.code in PASSING_CODES
+
+    @property
+    def interruptible(self) -> bool:
+        """Whether it may be left as it is for something newer. The switch of a slot may not."""
+        return not self.passed
+
+
+def fresh(slot: str, wanted: DesiredSlot, generation: str, old: SlotRecord | None) -> SlotRecord:
+    """The record with which something wanted begins, in the old one's state."""
+    state = old.state if old is not None else "idle"
+    return SlotRecord(
+        slot=slot, state=state, target=wanted.target, attempt=wanted.attempt, generation=generation
+    )
+
+
+def judge(
+    record: SlotRecord,
+    wanted: DesiredSlot | None,
+    generation: str,
+    active: InstalledArtifact | None,
+    verdict: Reason | None,
+) -> Event | None:
+    """What a desired state means for a slot; None when it is being followed already, or settled.
+
+    Args:
+        record: Where the slot stands.
+        wanted: What is desired; None leaves the slot alone.
+        generation: The desired state's generation.
+        active: What serves.
+        verdict: Why this target was rolled back before, in this attempt or a later one.
+    """
+    if record.in_flight:
+        same = wanted is not None and record.is_about(wanted)
+        return None if same or not record.interruptible else "superseded"
+    if wanted is None:
+        return None
+    settled = record.is_about(wanted)
+    if active is not None and active.target_sha256 == wanted.target.sha256 and not active.broken:
+        return None if settled and record.state == "committed" else "satisfied"
+    if verdict is not None:
+        return None if settled and record.state == "rolled_back" else "held"
+    if settled and record.state == "refused" and record.generation == generation:
+        return None
+    return "wanted"

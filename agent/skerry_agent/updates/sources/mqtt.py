@@ -1,0 +1,64 @@
+"""Chunks over MQTT, by request and response frames."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from typing import Protocol
+
+from skerry_agent.updates.ports import SourceError
+from skerry_agent.updates.sources.spans import Assembler, batches, stretches
+from skerry_protocol.manifest import Chunk
+
+MiB = 1024 * 1024
+
+
+class RangeReader(Protocol):
+    """Reads bytes of blobs (``skerry_agent.sync.Requester``)."""
+
+    def read_ranges(self, sha256: str, spans: Sequence[tuple[int, int]]) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield (offset, bytes) that together are the spans (offset, length), in any order, cut anywhere.
+
+        Raises:
+            AgentError: Not connected, not found, or no answer.
+        """
+
+
+class MqttSource:
+    """The path that is always there when the broker is.
+
+    Args:
+        reader: Asks and keeps a window of requests under way.
+        batch_bytes: How much is asked for at once; bounds what waits in memory for the rest of its chunk.
+    """
+
+    name = "mqtt"
+
+    def __init__(self, reader: RangeReader, *, batch_bytes: int = 4 * MiB) -> None:
+        self._reader = reader
+        self._batch_bytes = batch_bytes
+
+    async def fetch(
+        self, file_sha256: str, chunks: Sequence[Chunk]
+    ) -> AsyncGenerator[tuple[Chunk, bytes], None]:
+        """Yield the chunks.
+
+        Raises:
+            SourceError: The answers are not what was asked for. Other ``AgentError``s come from the reader.
+        """
+        for batch in batches(chunks, self._batch_bytes):
+            missing = set(batch)
+            assembler = Assembler(batch)
+            spans = [(s.offset, s.length) for s in stretches(batch, self._batch_bytes)]
+            async with AsyncExitStack() as stack:
+                frames = self._reader.read_ranges(file_sha256, spans)
+                if isinstance(frames, AsyncGenerator):
+                    frames = await stack.enter_async_context(aclosing(frames))
+                async for offset, data in frames:
+                    try:
+                        completed = list(assembler.add(offset, data))
+                    except ValueError as error:
+                        raise SourceError(f"the controller sent something else: {error}") from error
+                    for chunk, whole in completed:
+                        missing.discard(chunk)
+                        yield chunk, whole
+            if missing:
+                raise SourceError(f"{len(missing)} chunks were answered in part only")
