@@ -54,7 +54,7 @@ class SlowLink:
         try:
             yield self
         finally:
-            self._loop.call_soon_threadsafe(lambda: self._stop is not None and self._stop.set())
+            self._loop.call_soon_threadsafe(self._end)
             self._thread.join(10)
 
     def cut(self) -> None:
@@ -65,6 +65,10 @@ class SlowLink:
     def mend(self) -> None:
         """Take connections again."""
         self._open = True
+
+    def _end(self) -> None:
+        if self._stop is not None:
+            self._stop.set()
 
     def _close_all(self) -> None:
         for writer in list(self._writers):

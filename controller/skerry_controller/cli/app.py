@@ -17,6 +17,11 @@ _ROOMS: dict[str, str] = {
     "login": "skerry_controller.cli.login",
     "token": "skerry_controller.cli.token",
     "artifact": "skerry_controller.cli.artifact",
+    "channel": "skerry_controller.cli.channel",
+    "rollout": "skerry_controller.cli.rollout",
+    "device": "skerry_controller.cli.device",
+    "config": "skerry_controller.cli.config",
+    "telemetry": "skerry_controller.cli.telemetry",
     "audit": "skerry_controller.cli.audit",
 }
 """Command -> module whose ``app`` (a Typer) it is. A room with commands adds a line here, in reading order.

@@ -3,6 +3,9 @@ from collections.abc import Mapping
 
 import structlog
 
+from skerry_controller.audit import note
+from skerry_controller.clock import Clock
+from skerry_controller.database import Database
 from skerry_controller.director import Director
 from skerry_controller.errors import WorldError
 from skerry_controller.fleet import DeviceKeys, Outlet, WrongDeviceError
@@ -23,7 +26,11 @@ class NoReplyError(WorldError):
 class CommandService:
     """Sends signed commands and waits for the signed replies."""
 
-    def __init__(self, director: Director, keys: DeviceKeys, outlet: Outlet) -> None:
+    def __init__(
+        self, database: Database, director: Director, keys: DeviceKeys, outlet: Outlet, clock: Clock
+    ) -> None:
+        self._database = database
+        self._clock = clock
         self._director = director
         self._keys = keys
         self._outlet = outlet
@@ -36,14 +43,25 @@ class CommandService:
         arguments: Mapping[str, str] | None = None,
         *,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        actor: str = "system",
     ) -> CommandReply:
         """Send a command and wait for the reply; the command expires when the wait ends.
+
+        Args:
+            device: To whom.
+            name: ``ping``, ``report`` or ``rollback``.
+            arguments: By name.
+            timeout_s: How long to wait, in seconds.
+            actor: Who asks, for the audit log.
 
         Raises:
             NoReplyError: None came in time: the device is offline, or refuses this controller.
             WorldError: The broker is out of reach.
         """
         command, envelope = self._director.command(device, name, arguments or {}, life_s=int(timeout_s) + 1)
+        async with self._database.transaction() as session:
+            detail = {"command": name, "arguments": dict(arguments or {})}
+            note(session, at=self._clock(), actor=actor, action="command_sent", subject=device, **detail)
         reply: asyncio.Future[CommandReply] = asyncio.get_running_loop().create_future()
         self._waiting[device, command] = reply
         try:

@@ -80,7 +80,7 @@ class FleetSide:
         self.rollouts = Rollouts(database, self.publisher, clock)
         self.ingest = TelemetryIngest(database, self.keys, director, self.outbound, clock)
         self.telemetry = Telemetry(database, self.ingest)
-        self.commands = CommandService(director, self.keys, self.outbound)
+        self.commands = CommandService(database, director, self.keys, self.outbound, clock)
         self.mqtt = MqttService(parts.mqtt, self._tls, self.outbound, self._intake())
         self._enrolled: set[str] = set()
         self._fleet_changed = asyncio.Event()

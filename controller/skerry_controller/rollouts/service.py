@@ -28,7 +28,7 @@ _ID_LENGTH = 8
 _MAX_STEPS_PER_TICK = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RolloutRequest:
     """What an operator asks for, as text; see the command's help.
 

@@ -43,7 +43,7 @@ class RolloutView:
     id: str
     channel: str
     to: str
-    from_: str | None
+    previous: str | None
     state: str
     reason: str | None
     wave: int
@@ -70,7 +70,7 @@ def rollout_view(row: RolloutRow, loaded: LoadedRollout, now: datetime) -> Rollo
         id=row.id,
         channel=row.channel,
         to=_ref(row.to_target_path),
-        from_=None if row.from_target_path is None else _ref(row.from_target_path),
+        previous=None if row.from_target_path is None else _ref(row.from_target_path),
         state=row.state,
         reason=row.reason,
         wave=row.wave + 1,

@@ -1,6 +1,7 @@
 """The controller and devices over a real broker with mutual TLS."""
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,11 +11,13 @@ from skerry_controller.mqtt import NoReplyError
 from skerry_controller.rollouts import RolloutRequest
 from skerry_protocol.envelope import open_sealed
 from skerry_protocol.records import decode_acknowledgement
-from skerry_protocol.topics import UpLeaf
 from support.fake_device import FakeDevice, sample
 from support.fleet_side import CHANNEL
 from support.mqtt_device import DeviceSession, connected
 from support.mqtt_site import Site, eventually
+
+if TYPE_CHECKING:
+    from skerry_protocol.topics import UpLeaf
 
 pytestmark = pytest.mark.broker
 
