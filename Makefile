@@ -36,7 +36,7 @@ format: setup ## Format the code
 	@$(PYTHON_BIN) -m ruff format .
 
 bench: setup broker ## Measure the agent's memory and start time
-	@$(PYTHON_BIN) tests/bench/agent_footprint.py
+	@PYTHONPATH=tests $(PYTHON_BIN) tests/bench/agent_footprint.py
 
 clean: ## Remove what the targets made, but not the models
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo-data demo-report.json bench-*.json

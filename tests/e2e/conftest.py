@@ -1,0 +1,52 @@
+"""Whole fleets of real processes, with a tiny model so that a story takes seconds."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from support.fleet import Controller, Device
+from support.tiny_gguf import write_tiny_gguf
+
+TINY = "tiny"
+CHANNEL = "assistant/stable"
+StartDevice = Callable[..., Device]
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    """A controller with its broker, and ``tiny@1`` published."""
+    controller = Controller.in_folder(tmp_path_factory.mktemp("house"))
+    with ExitStack() as stack:
+        stack.callback(controller.service.stop)
+        controller.init()
+        controller.start()
+        publish_tiny(controller, "1")
+        controller.run("channel", "set", CHANNEL, "--selector", "site=lab")
+        yield controller
+
+
+@pytest.fixture
+def start_device(tmp_path: Path) -> Iterator[StartDevice]:
+    """Enroll and start devices; all are stopped in the end."""
+    with ExitStack() as stack:
+
+        def start(controller: Controller, name: str = "box", *labels: str, **settings: str) -> Device:
+            device = Device.in_folder(tmp_path, name, {"SKERRY_AGENT_RUNTIME__THREADS": "1", **settings})
+            device.enroll(controller.enrollment_token(*labels), controller)
+            stack.callback(device.service.stop)
+            device.start()
+            device.wait_connected()
+            return device
+
+        yield start
+
+
+def publish_tiny(
+    controller: Controller, version: str, *, seed: int = 0, name: str = TINY, **options: object
+) -> Path:
+    """Make a tiny model, sign and publish it; return its file."""
+    file = write_tiny_gguf(controller.folder / f"{name}-{version}.gguf", seed=seed, **options)  # type: ignore[arg-type]  # passed through
+    controller.run("artifact", "add", f"{name}@{version}", file, "--keys", controller.keys)
+    return file

@@ -1,0 +1,98 @@
+"""Trials on the real runtime, with a tiny model in a real child process."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from skerry_agent.runtime import ModelFile, ModelPool, RunnerOptions, check_model_file
+from skerry_agent.trials import RunnerTrier
+from skerry_protocol.manifest import Acceptance, AcceptanceCheck
+from support.tiny_gguf import write_tiny_gguf
+
+
+def model(path: Path) -> ModelFile:
+    return ModelFile(path, hashlib.sha256(path.read_bytes()).hexdigest(), f"{path.stem}@1")
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[ModelPool]:
+    one = ModelPool(check_header=check_model_file, options=RunnerOptions(context_tokens=128, threads=1))
+    yield one
+    await one.aclose()
+
+
+def trier_for(pool: ModelPool, active: set[str]) -> RunnerTrier:
+    async def active_files() -> set[str]:
+        return active
+
+    return RunnerTrier(pool, active_files)
+
+
+async def test_a_model_that_answers_passes_and_then_serves_warm(pool: ModelPool, tmp_path: Path) -> None:
+    new = model(write_tiny_gguf(tmp_path / "new.gguf"))
+    trier = trier_for(pool, {new.sha256})
+    outcome = await trier.try_model(new, Acceptance())
+    assert outcome.passed
+    assert outcome.figures["tokens_per_s"] > 0
+    assert outcome.figures["rss_bytes"] > 0
+    candidate = next(s.pid for s in pool.status() if s.role == "candidate")
+    await trier.promote(new)
+    async with pool.lease(new) as runner:
+        assert runner.pid == candidate
+
+
+async def test_a_base_model_is_tried_by_completion(pool: ModelPool, tmp_path: Path) -> None:
+    base = model(write_tiny_gguf(tmp_path / "base.gguf", chat_template=False))
+    assert (await trier_for(pool, set()).try_model(base, Acceptance())).passed
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "code"),
+    [
+        (Acceptance(checks=(AcceptanceCheck(prompt="x", contains=("no such words",)),)), "check_failed"),
+        (
+            Acceptance(checks=(AcceptanceCheck(prompt="x", max_tokens=100),), deadline_s=0.0001),
+            "trial_timeout",
+        ),
+        (Acceptance(checks=(AcceptanceCheck(prompt="long " * 500),)), "check_failed"),
+    ],
+)
+async def test_a_model_that_does_not_hold_is_an_outcome_with_a_reason(
+    pool: ModelPool, tmp_path: Path, acceptance: Acceptance, code: str
+) -> None:
+    new = model(write_tiny_gguf(tmp_path / "new.gguf"))
+    trier = trier_for(pool, set())
+    outcome = await trier.try_model(new, acceptance)
+    assert not outcome.passed
+    assert outcome.reason is not None
+    assert outcome.reason.code == code
+    await trier.discard(new)
+    assert [s for s in pool.status() if s.role == "candidate"] == []
+
+
+async def test_a_file_that_is_no_model_fails_its_trial(pool: ModelPool, tmp_path: Path) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(write_tiny_gguf(tmp_path / "whole.gguf").read_bytes()[:200_000])
+    outcome = await trier_for(pool, set()).try_model(model(path), Acceptance())
+    assert outcome.reason is not None
+    assert outcome.reason.code == "load_failed"
+
+
+async def test_what_no_slot_serves_any_more_is_retired(pool: ModelPool, tmp_path: Path) -> None:
+    old, new = (model(write_tiny_gguf(tmp_path / f"{n}.gguf", seed=n)) for n in (1, 2))
+    async with pool.lease(old) as runner:
+        exited = runner.exited
+    trier = trier_for(pool, {new.sha256})
+    await trier.try_model(new, Acceptance())
+    await trier.promote(new)
+    await exited
+    assert {s.sha256 for s in pool.status() if s.pid} == {new.sha256}
+
+
+async def test_promoting_without_a_warm_runner_does_nothing(pool: ModelPool, tmp_path: Path) -> None:
+    new = model(write_tiny_gguf(tmp_path / "new.gguf"))
+    await trier_for(pool, {new.sha256}).promote(new)
+    async with pool.lease(new) as runner:
+        assert runner.alive
