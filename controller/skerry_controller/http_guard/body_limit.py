@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+import contextlib
 
 PAYLOAD_TOO_LARGE = 413
 
@@ -38,31 +39,43 @@ class BodyLimit:
         if scope["type"] != "http" or self._is_exempt(scope["method"], scope["path"]):
             await self._app(scope, receive, send)
             return
-        received = 0
-        started = False
-
-        async def bounded_receive() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > self._max_bytes:
-                raise _TooLargeError
-            return message
-
-        async def noting_send(message: Message) -> None:
-            nonlocal started
-            started = True
-            await send(message)
-
         declared = next((v for k, v in scope["headers"] if k == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > self._max_bytes:
             await _refuse(send, self._max_bytes)
             return
-        try:
-            await self._app(scope, bounded_receive, noting_send)
-        except _TooLargeError:
-            if not started:
-                await _refuse(send, self._max_bytes)
+        await _Exchange(self._app, self._max_bytes).run(scope, receive, send)
+
+
+class _Exchange:
+    """One request whose body is counted. What the application answers to a cut body is not sent."""
+
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._received = 0
+        self._answering = False
+
+    async def run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counting_receive() -> Message:
+            message = await receive()
+            self._received += len(message.get("body", b""))
+            if self._exceeded:
+                raise _TooLargeError
+            return message
+
+        async def filtering_send(message: Message) -> None:
+            if self._answering or not self._exceeded:
+                self._answering = True
+                await send(message)
+
+        with contextlib.suppress(_TooLargeError):
+            await self._app(scope, counting_receive, filtering_send)
+        if self._exceeded and not self._answering:
+            await _refuse(send, self._max_bytes)
+
+    @property
+    def _exceeded(self) -> bool:
+        return self._received > self._max_bytes
 
 
 async def _refuse(send: Send, max_bytes: int) -> None:
