@@ -1,0 +1,154 @@
+import socket
+from collections.abc import Iterator
+
+import pytest
+import requests
+
+from skerry_agent.updates import SourceError
+from skerry_agent.updates.sources import HttpLimits, HttpSource
+from skerry_protocol.manifest import Chunk
+from skerry_protocol.requests import Capability
+from support.range_server import RangeServer, range_server
+from support.registry import bytes_of, chunks_of, random_bytes
+
+DATA = random_bytes(50_000, 3)
+CHUNKS = chunks_of(DATA, 4096)
+SHA = "a" * 64
+
+
+class Capabilities:
+    def __init__(self, *urls: str) -> None:
+        self.urls = urls
+        self.asked = 0
+
+    async def capability(self, sha256: str) -> Capability:
+        self.asked += 1
+        return Capability(
+            device="d",
+            request="r",
+            issued_at=0,
+            expires_at=1,
+            sha256=sha256,
+            urls=self.urls,
+            authority_pem="pem",
+        )
+
+
+def open_session(authority_pem: str | None) -> requests.Session:
+    assert authority_pem == "pem"
+    session = requests.Session()
+    session.trust_env = False
+    return session
+
+
+class Ticking:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server() -> Iterator[RangeServer]:
+    with range_server(DATA) as running:
+        yield running
+
+
+def source(capabilities: Capabilities, clock: Ticking | None = None, max_range: int = 1 << 20) -> HttpSource:
+    limits = HttpLimits(connect_timeout_s=2.0, read_timeout_s=2.0, max_range_bytes=max_range)
+    return HttpSource(capabilities, open_session, limits=limits, monotonic=clock or Ticking())
+
+
+async def take(source: HttpSource, chunks: list[Chunk]) -> list[Chunk]:
+    got = []
+    async for chunk, data in source.fetch(SHA, chunks):
+        assert data == bytes_of(DATA, chunk)
+        got.append(chunk)
+    return got
+
+
+async def test_neighbouring_chunks_come_in_one_request(server: RangeServer) -> None:
+    wanted = [*CHUNKS[:3], *CHUNKS[6:8]]
+    assert await take(source(Capabilities(server.url)), wanted) == wanted
+    assert server.requests == ["bytes=0-12287", "bytes=24576-32767"]
+
+
+async def test_a_long_stretch_is_cut(server: RangeServer) -> None:
+    assert await take(source(Capabilities(server.url), max_range=8192), list(CHUNKS[:5])) == list(CHUNKS[:5])
+    assert len(server.requests) == 3
+
+
+async def test_a_server_that_ignores_ranges_is_read_through_once(server: RangeServer) -> None:
+    server.behaviour = "ignores_range"
+    wanted = [CHUNKS[2], CHUNKS[7], CHUNKS[12]]
+    assert await take(source(Capabilities(server.url)), wanted) == wanted
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"),
+    [
+        ("short", "early|IncompleteRead|Incomplete"),
+        ("wrong_range", "got 'bytes 0-"),
+        ("encoded", "encoding"),
+        ("redirect", "302"),
+        ("404", "404"),
+        ("500", "500"),
+        ("416", "416"),
+    ],
+)
+async def test_a_bad_answer_ends_the_source(server: RangeServer, behaviour: str, message: str) -> None:
+    server.behaviour = behaviour
+    with pytest.raises(SourceError, match=message) as caught:
+        await take(source(Capabilities(server.url)), list(CHUNKS[1:3]))
+    assert "secret" not in str(caught.value)
+
+
+async def test_an_expired_capability_is_asked_for_anew_once(server: RangeServer) -> None:
+    server.refuse = 1
+    capabilities = Capabilities(server.url)
+    assert await take(source(capabilities), list(CHUNKS)) == list(CHUNKS)
+    assert capabilities.asked == 2
+    server.refuse = 5
+    with pytest.raises(SourceError, match="403"):
+        await take(source(capabilities), list(CHUNKS))
+    assert capabilities.asked == 4
+
+
+async def test_the_next_address_goes_on_with_what_is_missing(server: RangeServer) -> None:
+    with range_server(DATA) as other:
+        server.behaviour = "500"
+        assert await take(source(Capabilities(server.url, other.url)), list(CHUNKS)) == list(CHUNKS)
+
+
+async def test_an_unreachable_server_fails_quickly_and_rests() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    capabilities = Capabilities(f"https://127.0.0.1:{port}/v1/blobs/x?capability=secret")
+    clock = Ticking()
+    tried = source(capabilities, clock)
+    with pytest.raises(SourceError, match="Connection refused") as caught:
+        await take(tried, list(CHUNKS))
+    assert "secret" not in str(caught.value)
+    with pytest.raises(SourceError, match="asked again in 15 s"):
+        await take(tried, list(CHUNKS))
+    assert capabilities.asked == 1
+    clock.now = 16.0
+    with pytest.raises(SourceError, match="Connection refused"):
+        await take(tried, list(CHUNKS))
+    with pytest.raises(SourceError, match="asked again in 30 s"):
+        await take(tried, list(CHUNKS))
+
+
+async def test_no_address_is_said_so() -> None:
+    with pytest.raises(SourceError, match="no address"):
+        await take(source(Capabilities()), list(CHUNKS))
+
+
+async def test_leaving_early_closes_the_connection(server: RangeServer) -> None:
+    stream = source(Capabilities(server.url)).fetch(SHA, CHUNKS)
+    chunk, data = await anext(stream)
+    assert data == bytes_of(DATA, chunk)
+    await stream.aclose()
