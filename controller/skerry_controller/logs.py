@@ -26,8 +26,11 @@ def configure_logs(level: str, style: Literal["auto", "json", "console"]) -> Non
     ]
     if not console:
         shared.append(structlog.processors.format_exc_info)
+    # The default for a terminal shows the local variables of every frame: tokens among them.
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if console else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if console
+        else structlog.processors.JSONRenderer()
     )
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
