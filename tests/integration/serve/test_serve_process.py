@@ -244,9 +244,27 @@ def test_init_tells_what_was_made_and_refuses_to_make_it_twice(tmp_path: Path) -
     controller.init()
     assert controller.token.startswith("skerry-admin-")
     before = sorted(path for path in tmp_path.rglob("*"))
-    again = [BIN / "skerry", "init", "--data", controller.data, "--keys", tmp_path / "k", "--host", "a"]
+    again: list[str | Path] = [
+        BIN / "skerry",
+        "init",
+        "--data",
+        controller.data,
+        "--keys",
+        tmp_path / "k",
+        "--host",
+        "a",
+    ]
     done = run_command(again, env=controller.environment(), check=False)
     assert (done.returncode, "there is a controller in" in done.stderr) == (1, True)
     assert sorted(path for path in tmp_path.rglob("*")) == before
-    inside = [BIN / "skerry", "init", "--data", tmp_path / "d", "--keys", tmp_path / "d" / "k", "--host", "a"]
+    inside: list[str | Path] = [
+        BIN / "skerry",
+        "init",
+        "--data",
+        tmp_path / "d",
+        "--keys",
+        tmp_path / "d" / "k",
+        "--host",
+        "a",
+    ]
     assert "must be apart" in run_command(inside, env=controller.environment(), check=False).stderr
