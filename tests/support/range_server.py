@@ -10,8 +10,8 @@ class RangeServer(ThreadingHTTPServer):
     """Serves one blob at every path.
 
     Attributes:
-        behaviour: ``good``, ``ignores_range``, ``short``, ``wrong_range``, ``encoded``, ``redirect``, or a status
-            code as text.
+        behaviour: ``good``, ``ignores_range``, ``short``, ``wrong_range``, ``encoded``, ``redirect``, or a
+            status code as text.
         requests: The ``Range`` headers that came.
         refuse: So many further requests are answered with 403.
     """
