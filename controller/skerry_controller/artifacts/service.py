@@ -57,7 +57,7 @@ class ArtifactService:
         self._blobs = blobs
         self._repository = repository
         self._clock = clock
-        self._publishing = asyncio.Lock()
+        self._changing = asyncio.Lock()
 
     async def publish(
         self, role: TargetsRole, role_metadata: bytes, targets: Mapping[str, bytes], *, actor: str
@@ -74,12 +74,13 @@ class ArtifactService:
             StalePublicationError: Somebody else published first: fetch, sign and send again.
             PeerError: Signature or content is wrong, or a blob is not there; nothing was published.
         """
-        for path, content in targets.items():
-            if path != TRUST_TARGET:
-                described = describe_target(path, content)
-                await self._check_name(described)
-                await self._check_blob(described)
-        async with self._publishing:
+        described = [
+            describe_target(path, content) for path, content in targets.items() if path != TRUST_TARGET
+        ]
+        async with self._changing:  # nobody removes a blob between the check and the publication
+            for row in described:
+                await self._check_name(row)
+                await self._check_blob(row)
             now = self._clock()
             publication = await asyncio.to_thread(
                 self._repository.publish, role, role_metadata, targets, now=now
@@ -148,6 +149,10 @@ class ArtifactService:
             NotFoundError: There is no such artifact.
             ConflictError: A channel, device, config assignment or unfinished rollout uses it.
         """
+        async with self._changing:
+            await self._remove(ref, actor)
+
+    async def _remove(self, ref: ArtifactRef, actor: str) -> None:
         now = self._clock()
         path = (await self._row(ref)).target_path
         async with self._database.transaction() as session:
