@@ -1,10 +1,10 @@
 """Refuses request bodies over a limit before anything reads them into memory."""
 
+import contextlib
 from collections.abc import Callable
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-import contextlib
 
 PAYLOAD_TOO_LARGE = 413
 
