@@ -10,8 +10,9 @@ class RangeServer(ThreadingHTTPServer):
     """Serves one blob at every path.
 
     Attributes:
-        behaviour: ``good``, ``ignores_range``, ``short``, ``wrong_range``, ``encoded``, ``redirect``, or a
-            status code as text.
+        behaviour: ``good``, ``ignores_range``, ``short``, ``stalls``, ``wrong_range``, ``encoded``,
+            ``redirect``, or a status code as text.
+        stalled: Set when half a body was sent; the rest waits for ``released``.
         requests: The ``Range`` headers that came.
         refuse: So many further requests are answered with 403.
     """
@@ -24,6 +25,8 @@ class RangeServer(ThreadingHTTPServer):
         self.blob = blob
         self.behaviour = "good"
         self.requests: list[str] = []
+        self.stalled = threading.Event()
+        self.released = threading.Event()
         self.refuse = 0
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -64,8 +67,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if behaviour == "short" else body)
-        if behaviour == "short":
+        self.wfile.write(body[: len(body) // 2] if behaviour in ("short", "stalls") else body)
+        if behaviour == "stalls":
+            self.wfile.flush()
+            self.server.stalled.set()
+            self.server.released.wait(30)
+        if behaviour in ("short", "stalls"):
             self.close_connection = True
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
@@ -81,5 +88,6 @@ def range_server(blob: bytes) -> Iterator[RangeServer]:
         try:
             yield server
         finally:
+            server.released.set()
             server.shutdown()
             thread.join()

@@ -118,9 +118,12 @@ class Registry:
         """Artifacts, the latest first, as of the last change."""
         return self._state.artifacts
 
-    def subscribe(self, listener: Listener) -> None:
-        """Have ``listener`` called, on the event loop, after every change of slots or artifacts."""
-        self._state.subscribe(listener)
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have ``listener`` called, on the event loop, after every change of slots or artifacts.
+
+        Returns a function that ends this.
+        """
+        return self._state.subscribe(listener)
 
     async def artifacts(self) -> list[InstalledArtifact]:
         """All installed artifacts, the latest first."""

@@ -29,9 +29,10 @@ class CatalogState:
         self._catalog = catalog
         self._listeners: list[Listener] = []
 
-    def subscribe(self, listener: Listener) -> None:
-        """Have ``listener`` called after every refresh."""
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Have ``listener`` called after every refresh, until the returned function is called."""
         self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
 
     async def refresh(self) -> None:
         """Read slots and artifacts again, after a change was committed."""

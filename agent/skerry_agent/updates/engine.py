@@ -59,6 +59,7 @@ class UpdateEngine:
         self._failures: dict[str, int] = {}
         self._due: dict[str, float] = {}
         self._told = 0.0
+        self._unsubscribe: Callable[[], None] = lambda: None
 
     @classmethod
     async def open(
@@ -122,11 +123,12 @@ class UpdateEngine:
         except BaseException:
             await store.close()
             raise
-        registry.subscribe(engine._registry_changed)
+        engine._unsubscribe = registry.subscribe(engine._registry_changed)
         return engine
 
     async def close(self) -> None:
         """Close updates.db; end :meth:`run` first."""
+        self._unsubscribe()
         await self._store.close()
 
     # The door.

@@ -1,4 +1,6 @@
+import asyncio
 import socket
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -152,3 +154,26 @@ async def test_leaving_early_closes_the_connection(server: RangeServer) -> None:
     chunk, data = await anext(stream)
     assert data == bytes_of(DATA, chunk)
     await stream.aclose()
+
+
+async def test_a_stalled_server_does_not_hold_up_a_cancelled_download(server: RangeServer) -> None:
+    server.behaviour = "stalls"
+    limits = HttpLimits(read_timeout_s=25.0)
+    stalling = HttpSource(Capabilities(server.url), open_session, limits=limits)
+    taking = asyncio.create_task(take(stalling, [*CHUNKS]))
+    await asyncio.to_thread(server.stalled.wait, 10)
+    # Let the reader come to where the bytes end.
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    taking.cancel()
+    await asyncio.wait({taking})
+    assert time.monotonic() - began < 2.0
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert time.monotonic() - began < 5.0
+
+
+async def test_a_stalled_server_is_given_up_after_the_read_timeout(server: RangeServer) -> None:
+    server.behaviour = "stalls"
+    limits = HttpLimits(read_timeout_s=0.2)
+    with pytest.raises(SourceError, match="timed out"):
+        await take(HttpSource(Capabilities(server.url), open_session, limits=limits), [*CHUNKS])

@@ -6,7 +6,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -60,7 +60,7 @@ class HttpLimits:
     """
 
     connect_timeout_s: float = 5.0
-    read_timeout_s: float = 30.0
+    read_timeout_s: float = 15.0
     max_range_bytes: int = 64 * MiB
     rest_initial_s: float = 15.0
     rest_max_s: float = 600.0
@@ -112,10 +112,12 @@ class HttpSource:
             expired = False
             for url in capability.urls:
                 try:
-                    async for chunk, data in self._read_from(url, capability.authority_pem, list(missing)):
-                        missing.pop(chunk, None)
-                        self._failures = 0
-                        yield chunk, data
+                    reading = self._read_from(url, capability.authority_pem, list(missing))
+                    async with aclosing(reading):
+                        async for chunk, data in reading:
+                            missing.pop(chunk, None)
+                            self._failures = 0
+                            yield chunk, data
                 except _ExpiredError as error:
                     problem, expired = str(error), True
                 except SourceError as error:
@@ -149,7 +151,7 @@ class HttpSource:
                 if wanted is not stretch.chunks:
                     return
         finally:
-            # Not in a thread: this also runs when the generator is closed at once.
+            # Not in a thread: when this was cancelled, a thread may still wait for the network.
             reader.close()
 
 
@@ -165,9 +167,11 @@ class _Reader:
     ) -> None:
         self._url = url
         self._limits = limits
-        self._session = open_session(authority_pem)
+        self._closed = False
         self._response: requests.Response | None = None
         self._position = 0
+        with _network_errors(url):
+            self._session = open_session(authority_pem)
 
     def request(self, stretch: Stretch) -> bool:
         """Ask for a range; False when the whole file comes instead."""
@@ -181,6 +185,10 @@ class _Reader:
                 timeout=(self._limits.connect_timeout_s, self._limits.read_timeout_s),
                 allow_redirects=False,
             )
+        if self._closed:
+            # Nobody waits for it any more.
+            self._drop()
+            raise SourceError("the connection was closed")
         if response.status_code in _REFUSED:
             raise _ExpiredError(f"the server answered {response.status_code}")
         if response.headers.get("Content-Encoding", "identity") != "identity":
@@ -216,12 +224,17 @@ class _Reader:
         return bytes(data)
 
     def _drop(self) -> None:
-        if self._response is not None:
-            self._response.close()
-            self._response = None
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
 
     def close(self) -> None:
-        """End connection and session."""
+        """End connection and session at once, also while another thread reads."""
+        self._closed = True
+        if self._response is not None:
+            with suppress(OSError, ValueError, RuntimeError):
+                # Wakes that thread: closing would wait for it. urllib3 refuses when the answer is at its end.
+                self._response.raw.shutdown()
         self._drop()
         self._session.close()
 
@@ -246,5 +259,6 @@ def _short(error: Exception) -> str:
     cause: BaseException = error
     while (next_cause := cause.__cause__ or cause.__context__) is not None:
         cause = next_cause
-    text = str(getattr(cause, "strerror", None) or type(cause).__name__)
-    return text if text != "None" else type(cause).__name__
+    if isinstance(cause, TimeoutError):
+        return "timed out"
+    return getattr(cause, "strerror", None) or type(cause).__name__
