@@ -110,8 +110,7 @@ class PartialDownload:
             self._file = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._open_journal()
             if os.fstat(self._file).st_size != self.length or allocated_bytes(self._part) < self.length:
-                self._disk.preallocate(self._file, self.length)
-                os.ftruncate(self._file, self.length)
+                self._preallocate()
             durable.fsync_folder(self._part.parent)
             self._salvage()
             self._flush_locked()
@@ -141,6 +140,16 @@ class PartialDownload:
         # The file may have been lost or cut while its journal was not.
         size = os.fstat(self._file).st_size
         self._present = {i for i in content.indices if self.chunks[i].offset + self.chunks[i].length <= size}
+
+    def _preallocate(self) -> None:
+        try:
+            self._disk.preallocate(self._file, self.length)
+            os.ftruncate(self._file, self.length)
+        except OSError:
+            if not self._present:
+                # What was reserved before the disk was full would stay reserved for nothing.
+                os.ftruncate(self._file, 0)
+            raise
 
     def _salvage(self) -> None:
         """Take chunks that were written but not journaled: by their hash, where the file holds data."""

@@ -207,3 +207,16 @@ async def test_a_failing_disk_stops_the_download_and_it_goes_on_later(
     partial = await begin(registry)
     assert (await fill_and_finish(partial)).read_bytes() == DATA
     await registry.close()
+
+
+async def test_room_that_was_reserved_in_part_is_given_back(tmp_path: Path) -> None:
+    class FullDisk(FailingDisk):
+        def preallocate(self, descriptor: int, length: int) -> None:
+            super().preallocate(descriptor, length // 2)
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    registry = await Registry.open(tmp_path, limits=LIMITS, disk=FullDisk())
+    with pytest.raises(NoSpaceError):
+        await begin(registry)
+    assert (await registry.usage()).used == 0
+    await registry.close()
