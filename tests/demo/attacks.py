@@ -1,7 +1,9 @@
 """What was not signed is refused, the old model keeps answering, and the controller shows why."""
 
+import os
 import secrets
 import shutil
+import signal
 import sqlite3
 import time
 from contextlib import closing
@@ -84,6 +86,7 @@ def wrong_key(story: Story, step: Step, thief: Thief, device: Device) -> None:
     """A manifest that no offline key signed, below good online signatures and a good director's order."""
     story.say("a manifest signed by a wrong key, with the stolen director's order to run it")
     content = b'{"v":1,"name":"trojan","version":"1","kind":"model","variants":[]}'
+    os.kill(story.controller.service.pid, signal.SIGSTOP)  # or it would set the device right at once
     before = thief.add_unsigned_target(TROJAN, content)
     try:
         current = decode_desired(parse(desired_envelope(story, device)).payload)
@@ -94,10 +97,17 @@ def wrong_key(story: Story, step: Step, thief: Thief, device: Device) -> None:
             generation=current.generation.next(),
             slots={**current.slots, CHANNEL: DesiredSlot(target=target)},
         )
-        thief.send(device.id, "desired", seal("desired", encode_desired(ordered), [thief.director]))
-        refused(story, step, device, "update_refused", "metadata_unsigned")
+        with thief.in_the_controllers_place(device.id) as send:
+            send("desired", seal("desired", encode_desired(ordered), [thief.director]))
+            wait_for(
+                lambda: device.json("status")["updates"][CHANNEL]["state"] == "refused",
+                f"{device.name} did not refuse what nobody signed",
+            )
+        still_answers(story, step, device)
     finally:
         thief.restore(before)
+        os.kill(story.controller.service.pid, signal.SIGCONT)
+    refused(story, step, device, "target_refused", "metadata_unsigned")
     wait_for(
         lambda: _slot(story, device)["state"] == "committed",
         "the controller did not take the device back from the thief",

@@ -3,7 +3,8 @@
 import secrets
 import ssl
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from skerry_controller.authorities import Authorities
 from skerry_controller.keyring import OnlineKeys
 from skerry_controller.repository import FolderRepositoryStore, metadata_name, target_name
 from skerry_protocol.envelope import Kind, seal
+from skerry_protocol.requests import MetadataRequest, ResponseFrame, decode_request, encode_response
 from skerry_protocol.signing import KeySigner
 from skerry_protocol.topics import DownLeaf, Topic
 from support.fleet import Controller
@@ -37,13 +39,41 @@ class Thief:
 
     def send(self, device: str, leaf: DownLeaf, payload: bytes) -> None:
         """Put a message on a device's topic, as a broker can."""
+        with self._session() as client:
+            _publish(client, device, leaf, payload)
+
+    @contextmanager
+    def in_the_controllers_place(self, device: str) -> Iterator[Callable[[DownLeaf, bytes], None]]:
+        """Hold the controller's session, and answer a device's questions for metadata as it would.
+
+        Yields:
+            A function that sends the device a message.
+        """
+        with self._session() as client:
+            client.on_message = lambda _client, _data, message: self._answer(
+                client, device, bytes(message.payload)
+            )
+            client.subscribe(Topic(device, "request").format(), qos=0)
+            yield lambda leaf, payload: _publish(client, device, leaf, payload)
+
+    def _answer(self, client: mqtt.Client, device: str, payload: bytes) -> None:
+        body = decode_request(payload).body
+        content = self._store.get(body.name) if isinstance(body, MetadataRequest) else None
+        if content is None or not isinstance(body, MetadataRequest):
+            frame = ResponseFrame(1, body.id, "not_found", 0, 0, b"")
+        else:
+            piece = content[body.offset : body.offset + body.length]
+            frame = ResponseFrame(1, body.id, "ok", len(content), body.offset, piece)
+        client.publish(Topic(device, "response").format(), encode_response(frame))
+
+    @contextmanager
+    def _session(self) -> Iterator[mqtt.Client]:
         client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         client.tls_set_context(self._tls())
         client.connect("127.0.0.1", self._port)
         client.loop_start()
         try:
-            info = client.publish(Topic(device, leaf).format(), payload, qos=1)
-            info.wait_for_publish(BROKER_TIMEOUT_S)
+            yield client
         finally:
             client.disconnect()
             client.loop_stop()
@@ -116,6 +146,11 @@ class Thief:
             file.write_text(_text(pair.certificate_pem) + _text(pair.key_pem))
             context.load_cert_chain(file)
         return context
+
+
+def _publish(client: mqtt.Client, device: str, leaf: DownLeaf, payload: bytes) -> None:
+    info = client.publish(Topic(device, leaf).format(), payload, qos=1)
+    info.wait_for_publish(BROKER_TIMEOUT_S)
 
 
 def _text(pem: bytes | str) -> str:

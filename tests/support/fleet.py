@@ -210,5 +210,6 @@ class Device:
             "SKERRY_AGENT_TELEMETRY__SAMPLE_INTERVAL_S": "1",
             "SKERRY_AGENT_TELEMETRY__FLUSH_INTERVAL_S": "1",
             "SKERRY_AGENT_SYNC__RECONNECT_MAX_S": "2",
+            "SKERRY_AGENT_SYNC__ACK_TIMEOUT_S": "2",
             **self.settings,
         }
