@@ -120,9 +120,15 @@ class DesiredPublisher:
             return
         if verdict == "newer":
             await self._publish(device, row.desired_envelope)
-        else:
-            log.warning("generation_lost", device=device, stored=str(stored.generation), verdict=verdict)
-            await self.refresh([device], above_reported=[device])
+            return
+        held = "nothing" if mark is None else str(mark.generation)
+        trust = await asyncio.to_thread(self._trust)
+        if mark is not None and mark.generation.epoch > trust.epoch:
+            # No number of this epoch is above it: the repository has to be restored, or the epoch raised.
+            log.error("epoch_behind", device=device, device_has=held, epoch=trust.epoch)
+            return
+        log.warning("generation_lost", device=device, device_has=held, stored=str(stored.generation))
+        await self.refresh([device], above_reported=[device])
 
     async def sweep(self) -> list[str]:
         """Look at the whole fleet: a new epoch, a change that was missed, a state that expires soon.
@@ -206,8 +212,6 @@ def _next_generation(row: Any, epoch: int) -> Generation:
         reported = Generation(**row.reported_mark["generation"])
     # Numbers go on rising over epochs; only what counts in this epoch has to be exceeded.
     numbers = [mark.number for mark in (stored, reported) if mark.epoch == epoch or mark == stored]
-    if max(stored, reported).epoch > epoch:
-        log.error("epoch_behind", device=row.id, reported=str(max(stored, reported)), epoch=epoch)
     return Generation(epoch=epoch, number=max(numbers) + 1)
 
 

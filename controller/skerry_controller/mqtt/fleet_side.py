@@ -122,7 +122,8 @@ class FleetSide:
             except (SQLAlchemyError, ControllerError) as error:
                 log.exception("sweep_failed", error=str(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._fleet_changed.wait(), self._parts.fleet.sweep_interval_s)
+                async with asyncio.timeout(self._parts.fleet.sweep_interval_s):
+                    await self._fleet_changed.wait()
             self._fleet_changed.clear()
 
     def _intake(self) -> Intake:

@@ -1,13 +1,16 @@
 """Received messages wait in lanes, so that a device that reads a model does not hold up a report.
 
-Control and telemetry wait in order of arrival. Requests wait by device, and the devices take turns.
-aiomqtt's own bounded queue drops silently; here an overflow is an event, and the session starts anew:
-what was lost is asked for again.
+In each lane the devices take turns, and each may have only so much waiting: one device that floods costs
+itself, not the fleet. Of reports and presence only the newest of a device waits, since it says everything.
+What is dropped is asked for or sent again: a request after its deadline, a batch that was not acknowledged.
+
+aiomqtt's own bounded queue drops silently. Here an overflow of everything together is an event, and the
+session starts anew: what was lost is asked for.
 """
 
 import asyncio
 from collections import OrderedDict, deque
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import structlog
 
@@ -15,6 +18,10 @@ from skerry_controller.mqtt.settings import MqttSettings
 from skerry_protocol.topics import Leaf
 
 log = structlog.get_logger(__name__)
+
+Lane = Literal["control", "telemetry", "requests"]
+_LANES: dict[Leaf, Lane] = {"telemetry": "telemetry", "events": "telemetry", "request": "requests"}
+_NEWEST_COUNTS: frozenset[Leaf] = frozenset({"reported", "status"})
 
 
 class Received(NamedTuple):
@@ -26,69 +33,82 @@ class Received(NamedTuple):
     retained: bool
 
 
+class _FairLane:
+    """Messages by device; the devices take turns."""
+
+    def __init__(self, max_per_device: int) -> None:
+        self._max_per_device = max_per_device
+        self._waiting: OrderedDict[str, deque[Received]] = OrderedDict()
+        self._ready = asyncio.Event()
+
+    def put(self, received: Received) -> Received | None:
+        """Take a message in; returns the one that is given up for it, if any (it may be itself)."""
+        mine = self._waiting.get(received.device)
+        if mine is None:
+            mine = self._waiting[received.device] = deque()
+            self._ready.set()
+        if received.leaf in _NEWEST_COUNTS:
+            for place, former in enumerate(mine):
+                if former.leaf == received.leaf:
+                    mine[place] = received
+                    return former
+        if len(mine) >= self._max_per_device:
+            return received
+        mine.append(received)
+        return None
+
+    async def take(self) -> Received:
+        """The next message, when there is one."""
+        while not self._waiting:
+            self._ready.clear()
+            await self._ready.wait()
+        device, mine = self._waiting.popitem(last=False)
+        received = mine.popleft()
+        if mine:
+            self._waiting[device] = mine
+        return received
+
+
 class Lanes:
     """The waiting messages of one session."""
 
     def __init__(self, settings: MqttSettings) -> None:
         self._settings = settings
-        self._ordered: dict[str, deque[Received]] = {"control": deque(), "telemetry": deque()}
-        self._requests: OrderedDict[str, deque[Received]] = OrderedDict()
+        self._lanes: dict[Lane, _FairLane] = {
+            "control": _FairLane(settings.max_waiting_per_device),
+            "telemetry": _FairLane(settings.max_waiting_per_device),
+            "requests": _FairLane(settings.max_waiting_requests),
+        }
+        self._count = 0
         self._bytes = 0
-        self._ready = {lane: asyncio.Event() for lane in ("control", "telemetry", "requests")}
         self.overflowed = asyncio.Event()
-        self.dropped_requests = 0
+        self.dropped = 0
 
     def put(self, received: Received) -> None:
         """Take a message in; never blocks."""
-        if received.leaf == "request":
-            self._put_request(received)
-            return
-        lane = "telemetry" if received.leaf in ("telemetry", "events") else "control"
-        waiting = self._ordered[lane]
-        if len(waiting) >= self._settings.max_waiting or self._is_full(received):
+        size = len(received.payload)
+        if self._count >= self._settings.max_waiting or self._bytes + size > self._settings.max_waiting_bytes:
             self.overflowed.set()
             return
-        self._bytes += len(received.payload)
-        waiting.append(received)
-        self._ready[lane].set()
+        given_up = self._lanes[_LANES.get(received.leaf, "control")].put(received)
+        self._count += 1
+        self._bytes += size
+        if given_up is not None:
+            self._forget(given_up)
+            if given_up is received:
+                self._tell_dropped(received)
 
-    async def next_of(self, lane: str) -> Received:
-        """The next message of ``control`` or ``telemetry``."""
-        waiting = self._ordered[lane]
-        await self._wait(lane, waiting)
-        return self._out(waiting.popleft())
-
-    async def next_request(self) -> Received:
-        """The next request; each device in its turn."""
-        await self._wait("requests", self._requests)
-        device, waiting = self._requests.popitem(last=False)
-        received = waiting.popleft()
-        if waiting:
-            self._requests[device] = waiting
-        return self._out(received)
-
-    def _put_request(self, received: Received) -> None:
-        waiting = self._requests.get(received.device)
-        if waiting is not None and len(waiting) >= self._settings.max_waiting_requests:
-            # A request holds no state: who gets no answer asks again.
-            self.dropped_requests += 1
-            log.warning("request_dropped", device=received.device, dropped=self.dropped_requests)
-            return
-        if self._is_full(received):
-            self.overflowed.set()
-            return
-        self._bytes += len(received.payload)
-        self._requests.setdefault(received.device, deque()).append(received)
-        self._ready["requests"].set()
-
-    async def _wait(self, lane: str, waiting: "deque[Received] | OrderedDict[str, deque[Received]]") -> None:
-        while not waiting:
-            self._ready[lane].clear()
-            await self._ready[lane].wait()
-
-    def _is_full(self, received: Received) -> bool:
-        return self._bytes + len(received.payload) > self._settings.max_waiting_bytes
-
-    def _out(self, received: Received) -> Received:
-        self._bytes -= len(received.payload)
+    async def take(self, lane: Lane) -> Received:
+        """The next message of a lane."""
+        received = await self._lanes[lane].take()
+        self._forget(received)
         return received
+
+    def _forget(self, received: Received) -> None:
+        self._count -= 1
+        self._bytes -= len(received.payload)
+
+    def _tell_dropped(self, received: Received) -> None:
+        self.dropped += 1
+        if self.dropped.bit_count() == 1:  # 1, 2, 4, 8, …: a flood must not fill the log
+            log.warning("message_dropped", device=received.device, leaf=received.leaf, dropped=self.dropped)

@@ -55,4 +55,16 @@ class Outbound:
         except aiomqtt.MqttError as error:
             log.warning("publication_failed", device=device, leaf=leaf, error=str(error))
             return False
+        _notice_cancellation()
         return True
+
+
+def _notice_cancellation() -> None:
+    """Raise the cancellation that ``asyncio.wait_for`` inside aiomqtt may have lost.
+
+    Before Python 3.12 it swallows one that comes in the moment of the result (gh-86296): the task would run
+    on, and whoever cancelled it would wait for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError

@@ -1,11 +1,10 @@
 """The controller's one MQTT session: connected, subscribed, and started anew whenever it ends."""
 
 import asyncio
-import functools
 import random
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import aiomqtt
 import structlog
@@ -16,7 +15,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from skerry_controller.errors import ControllerError
 from skerry_controller.mqtt.intake import Intake
-from skerry_controller.mqtt.lanes import Lanes, Received
+from skerry_controller.mqtt.lanes import Lane, Lanes, Received
 from skerry_controller.mqtt.outbound import Outbound
 from skerry_controller.mqtt.settings import MqttSettings
 from skerry_protocol.errors import MalformedError
@@ -137,15 +136,14 @@ class MqttService:
         return shared(self._settings.share_group, topic_filter) if leaf in _SHARED else topic_filter
 
     def _start_workers(self, group: asyncio.TaskGroup, lanes: Lanes) -> None:
-        for lane in ("control", "telemetry"):
-            take = functools.partial(lanes.next_of, lane)
-            group.create_task(self._work(take), name=f"mqtt-{lane}")
-        for number in range(self._settings.answer_workers):
-            group.create_task(self._work(lanes.next_request), name=f"mqtt-answers-{number}")
+        workers: dict[Lane, int] = {"control": 1, "telemetry": 1, "requests": self._settings.answer_workers}
+        for lane, count in workers.items():
+            for number in range(count):
+                group.create_task(self._work(lanes, lane), name=f"mqtt-{lane}-{number}")
 
-    async def _work(self, take: Callable[[], Awaitable[Received]]) -> None:
+    async def _work(self, lanes: Lanes, lane: Lane) -> None:
         while True:
-            await self._intake.take(await take())
+            await self._intake.take(await lanes.take(lane))
 
     async def _forget_presence(self) -> None:
         try:

@@ -19,7 +19,8 @@ class MqttSettings:
         backoff_min_s: Wait before the first reconnection; doubled each time.
         backoff_max_s: Longest wait.
         stable_after_s: A session of this length starts the waits over.
-        max_waiting: Reports, replies and batches that may wait; more mean: reconnect and ask again.
+        max_waiting: Messages that may wait; more mean: reconnect and ask again.
+        max_waiting_per_device: Replies and batches of one device that may wait; more are dropped.
         max_waiting_requests: Requests of one device that may wait; more are dropped, and asked again.
         max_waiting_bytes: All that may wait; more mean: reconnect and ask again.
         answer_workers: Requests that are worked on at once.
@@ -36,7 +37,8 @@ class MqttSettings:
     backoff_min_s: float = 0.2
     backoff_max_s: float = 10.0
     stable_after_s: float = 30.0
-    max_waiting: int = 10_000
+    max_waiting: int = 20_000
+    max_waiting_per_device: int = 64
     max_waiting_requests: int = 64
     max_waiting_bytes: int = 64 * 1024 * 1024
     answer_workers: int = 6

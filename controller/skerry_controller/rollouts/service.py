@@ -26,6 +26,7 @@ log = structlog.get_logger(__name__)
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _ID_LENGTH = 8
 _MAX_STEPS_PER_TICK = 100
+_SHORTEST_INTERVAL_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ class Rollouts:
         """Tick whenever something changed, and each interval for the clock's sake. Never ends by itself."""
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), interval_s)
+                async with asyncio.timeout(interval_s):
+                    await self._woken.wait()
             self._woken.clear()
             try:
                 await self.tick()
@@ -180,6 +182,7 @@ class Rollouts:
                 # A full disk today is no reason to stop for ever: all that counts is stored.
                 log.exception("rollout_tick_failed", error=str(error))
                 await asyncio.sleep(interval_s)
+            await asyncio.sleep(_SHORTEST_INTERVAL_S)  # a storm of reports is looked at once
 
     async def tick(self, *, refresh: bool = False) -> None:
         """Run the planner on every rollout that runs, and publish what changed.

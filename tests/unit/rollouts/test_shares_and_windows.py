@@ -50,7 +50,7 @@ def at(day: int, hour: int, minute: int = 0) -> float:
     ("when", "is_open"),
     [((24, 1, 59), False), ((24, 2), True), ((24, 4, 59), True), ((24, 5), False), ((25, 2, 30), True)],
 )
-def test_a_window_is_open_from_its_start_for_its_duration(when: tuple[int, ...], is_open: bool) -> None:  # noqa: FBT001 - a parameter of the table
+def test_a_window_is_open_from_its_start_for_its_duration(when: tuple[int, ...], is_open: bool) -> None:
     assert Window.parse("0 2 * * * 3h").is_open(at(*when)) is is_open
 
 
