@@ -122,7 +122,7 @@ class Controller:
     def enrollment_token(self, *labels: str, uses: int = 1) -> str:
         """A new enrollment token."""
         options = [part for label in labels for part in ("--label", label)]
-        return str(self.json("token", "create", "--uses", str(uses), *options)["token"])
+        return str(self.json("token", "create", "--uses", str(uses), "--keys", self.keys, *options)["token"])
 
     def environment(self) -> dict[str, str]:
         """What its commands find in their environment."""

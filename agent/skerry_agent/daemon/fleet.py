@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from skerry_agent import __version__
+from skerry_agent.configs import ConfigFollower, ConfigTarget
 from skerry_agent.daemon.controller_link import ControllerLink
 from skerry_agent.daemon.local import LocalDevice
 from skerry_agent.identity import FleetLink, Identity, check_peer_dates, client_context
+from skerry_agent.settings import BUNDLE_SECTIONS, check_bundle
 from skerry_agent.settings.fleet_slices import sync_limits, update_limits
 from skerry_agent.sync import CommandOutcome, ReportSources, SyncService
 from skerry_agent.telemetry import read_inventory
@@ -20,6 +22,8 @@ from skerry_agent.trust import FleetTargets, TrustStore
 from skerry_agent.trusted_time import TrustedTime
 from skerry_agent.updates import ChunkSource, LinuxDevice, UpdateEngine
 from skerry_agent.updates.sources import HttpSource, MqttSource
+from skerry_protocol.desired import DesiredState
+from skerry_protocol.generation import GenerationMark
 from skerry_protocol.names import LOCAL_PREFIX
 from skerry_protocol.reported import Inventory, SlotReport
 
@@ -37,6 +41,7 @@ class FleetDevice:
     local: LocalDevice
     trust: TrustStore
     engine: UpdateEngine
+    configs: ConfigFollower
     sync: SyncService
 
     @property
@@ -61,19 +66,51 @@ class FleetDevice:
         """Follow the fleet until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.engine.run(), name="updates")
-            tasks.create_task(self._report_changes(), name="report-changes")
+            tasks.create_task(self.configs.run(), name="configs")
+            for changed in (self.engine.changed, self.configs.changed):
+                tasks.create_task(self._report(changed), name="report-changes")
             tasks.create_task(self.sync.run(), name="sync")
 
-    async def _report_changes(self) -> None:
+    async def _report(self, changed: asyncio.Event) -> None:
         while True:
-            await self.engine.changed.wait()
-            self.engine.changed.clear()
+            await changed.wait()
+            changed.clear()
             self.sync.report_changed()
 
 
+class DesiredStates:
+    """Hands an accepted desired state to the updates and to the settings; implements ``DesiredFollower``."""
+
+    def __init__(self, engine: UpdateEngine, configs: ConfigFollower) -> None:
+        self._engine = engine
+        self._configs = configs
+        if engine.desired is not None:
+            self._follow_configs(engine.desired)
+
+    @property
+    def accepted(self) -> GenerationMark | None:
+        """The newest desired state that was accepted."""
+        return self._engine.accepted
+
+    async def follow(self, desired: DesiredState, mark: GenerationMark) -> None:
+        """Store it and go after it."""
+        await self._engine.follow(desired, mark)
+        self._follow_configs(desired)
+
+    def _follow_configs(self, desired: DesiredState) -> None:
+        self._configs.follow(desired.configs, desired.minimum_versions)
+
+
 @asynccontextmanager
-async def open_fleet(local: LocalDevice, identity: Identity) -> AsyncIterator[FleetDevice]:
+async def open_fleet(
+    local: LocalDevice, identity: Identity, settings_target: ConfigTarget
+) -> AsyncIterator[FleetDevice]:
     """Open trust, updates and the session of an enrolled device.
+
+    Args:
+        local: What runs already.
+        identity: Who this device is.
+        settings_target: Takes the fleet's settings.
 
     Raises:
         AgentError: What enrollment left is unusable; the device goes on serving what it has.
@@ -81,11 +118,12 @@ async def open_fleet(local: LocalDevice, identity: Identity) -> AsyncIterator[Fl
     trust = TrustStore(local.state.trust, local.time, events=local.outbox)
     await trust.load()
     link = ControllerLink()
+    targets = FleetTargets(trust, link)
     trier = RunnerTrier(local.pool, lambda: _active_files(local))
     engine = await UpdateEngine.open(
         local.state.updates,
         local.registry,
-        targets=FleetTargets(trust, link),
+        targets=targets,
         sources=_sources(local, link),
         trier=trier,
         device=LinuxDevice(serving_bytes=lambda: sum(s.rss_bytes for s in local.pool.status())),
@@ -93,13 +131,28 @@ async def open_fleet(local: LocalDevice, identity: Identity) -> AsyncIterator[Fl
         limits=update_limits(local.settings.updates),
     )
     try:
-        yield _assemble(local, identity, trust, engine, link)
+        configs = await asyncio.to_thread(
+            lambda: ConfigFollower(
+                local.state.configs,
+                targets=targets,
+                target=settings_target,
+                validate=check_bundle,
+                allowed_sections=BUNDLE_SECTIONS,
+                events=local.outbox,
+            )
+        )
+        yield _assemble(local, identity, trust, engine, configs, link)
     finally:
         await engine.close()
 
 
 def _assemble(
-    local: LocalDevice, identity: Identity, trust: TrustStore, engine: UpdateEngine, link: ControllerLink
+    local: LocalDevice,
+    identity: Identity,
+    trust: TrustStore,
+    engine: UpdateEngine,
+    configs: ConfigFollower,
+    link: ControllerLink,
 ) -> FleetDevice:
     inventory = read_inventory(local.state.root)
 
@@ -114,25 +167,30 @@ def _assemble(
         clock=local.time,
         open_down=trust.open_down,
         refresh=trust.refresh,
-        engine=engine,
+        engine=DesiredStates(engine, configs),
         outbox=local.outbox,
-        report=_report_sources(local, trust, engine, inventory),
+        report=_report_sources(local, trust, engine, configs, inventory),
         certificate=fleet_link,
         commands={"rollback": roll_back},
         limits=sync_limits(local.settings.sync),
     )
     link.requester = sync.requester
-    return FleetDevice(identity, local, trust, engine, sync)
+    return FleetDevice(identity, local, trust, engine, configs, sync)
 
 
 def _report_sources(
-    local: LocalDevice, trust: TrustStore, engine: UpdateEngine, inventory: Inventory
+    local: LocalDevice,
+    trust: TrustStore,
+    engine: UpdateEngine,
+    configs: ConfigFollower,
+    inventory: Inventory,
 ) -> ReportSources:
     return ReportSources(
         slots=engine.reports,
         accepted=lambda: engine.accepted,
         inventory=lambda: inventory,
         metadata_versions=lambda: trust.versions,
+        configs=configs.reports,
         trust_epoch=lambda: trust.trust_document.epoch,
         unsigned=lambda: [
             slot.active.ref
@@ -158,7 +216,9 @@ def _open_session(authority_pem: str | None, time: TrustedTime) -> "requests.Ses
     from skerry_agent.identity.pinned_https import pinned_session  # noqa: PLC0415 - see above
 
     if authority_pem is None:
-        return requests.Session()
+        session = requests.Session()
+        session.trust_env = False  # no proxies and passwords from the daemon's environment
+        return session
     return pinned_session(client_context([authority_pem]), lambda peer: check_peer_dates(peer, time))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from starlette.applications import Starlette
@@ -14,8 +14,8 @@ from skerry_agent.admin.service import Fleet
 from skerry_agent.api import ApiOptions, create_api
 from skerry_agent.daemon.servers import bind_tcp, bind_unix, make_server
 from skerry_agent.outbox import Outbox
-from skerry_agent.registry import InstalledArtifact, Registry, check_model_file
-from skerry_agent.runtime import ModelPool
+from skerry_agent.registry import InstalledArtifact, Registry
+from skerry_agent.runtime import ModelPool, check_model_file
 from skerry_agent.settings import AgentSettings
 from skerry_agent.settings.slices import (
     outbox_limits,
@@ -45,16 +45,48 @@ class LocalDevice:
     outbox: Outbox
     registry: Registry
     pool: ModelPool
-    sampler: Sampler
+    crashes: asyncio.Queue[tuple[str, str]]
     api_socket: socket.socket
     admin_socket: socket.socket
     fleet: Fleet | None = None
+    _resample: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def port(self) -> int:
         """The TCP port of the local API."""
         port: int = self.api_socket.getsockname()[1]
         return port
+
+    def resample(self, settings: AgentSettings) -> None:
+        """Sample at another interval from now on."""
+        self.settings = settings
+        self._resample.set()
+
+    async def sample(self) -> None:
+        """Sample the machine and the runtime; never returns by itself."""
+        machine = Machine(self.state.root)
+        while True:
+            self._resample.clear()
+            sampler = Sampler(
+                machine.sample,
+                lambda: runtime_metrics(self.pool.metrics()),
+                self.outbox.add_sample,
+                sampler_limits(self.settings),
+            )
+            sampling = asyncio.create_task(sampler.run(), name="sampler")
+            changed = asyncio.create_task(self._resample.wait(), name="sampler-settings")
+            try:
+                await asyncio.wait({sampling, changed}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in (sampling, changed):
+                    task.cancel()
+                await asyncio.gather(sampling, changed, return_exceptions=True)
+
+    async def tell_crashes(self) -> None:
+        """Make events of runners that crashed; never returns by itself."""
+        while True:
+            model, message = await self.crashes.get()
+            await self.outbox.emit("runner_crashed", code="runner_crashed", model=model, message=message)
 
     async def settle(self, before: InstalledArtifact | None) -> None:
         """Let the runtime drop a version that no slot serves any more."""
@@ -102,19 +134,15 @@ async def open_device(settings: AgentSettings, state: StateFolder) -> AsyncItera
             state.registry, limits=registry_limits(settings.registry), events=outbox
         )
         stack.push_async_callback(registry.close)
+        crashes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
         pool = ModelPool(
             check_header=check_model_file,
+            on_crash=lambda model, error: crashes.put_nowait((model.label, str(error))),
             options=runner_options(settings.runtime),
             limits=runtime_limits(settings.runtime),
         )
         stack.push_async_callback(pool.aclose)
-        sampler = Sampler(
-            Machine(state.root).sample,
-            lambda: runtime_metrics(pool.metrics()),
-            outbox.add_sample,
-            sampler_limits(settings),
-        )
-        yield LocalDevice(settings, state, time, outbox, registry, pool, sampler, api_socket, admin_socket)
+        yield LocalDevice(settings, state, time, outbox, registry, pool, crashes, api_socket, admin_socket)
 
 
 async def serve_local(device: LocalDevice, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
@@ -9,7 +10,12 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from skerry_agent.runtime.errors import ModelLoadError, ModelOutOfServiceError, ModelUnavailableError
+from skerry_agent.runtime.errors import (
+    ModelLoadError,
+    ModelOutOfServiceError,
+    ModelUnavailableError,
+    RunnerCrashedError,
+)
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.model import ModelFile, ModelStatus, RunnerOptions, RuntimeLimits, RuntimeMetrics
 from skerry_agent.runtime.places import Loaded, Place, runner_status
@@ -40,6 +46,7 @@ class ModelPool:
         limits: Bounds and deadlines.
         start_runner: ``Runner.start`` by default.
         clock: Monotonic time in seconds.
+        on_crash: Told of every serving runner that ended by itself, and what is known of it.
     """
 
     def __init__(
@@ -50,12 +57,16 @@ class ModelPool:
         limits: RuntimeLimits | None = None,
         start_runner: StartRunner | None = None,
         clock: Callable[[], float] = time.monotonic,
+        on_crash: Callable[[ModelFile, RunnerCrashedError], None] | None = None,
     ) -> None:
         self._check_header = check_header
         self._options = options or RunnerOptions()
         self._limits = limits or RuntimeLimits()
         self._start_runner: StartRunner = start_runner or Runner.start
         self._clock = clock
+        self._on_crash = on_crash
+        # What the pool does by itself belongs to no request: its log lines must not carry a request's id.
+        self._context = contextvars.copy_context()
         self._meter = Meter()
         self._places: dict[str, Place] = {}
         self._candidates: list[Loaded] = []
@@ -283,7 +294,10 @@ class ModelPool:
         if not loaded.runner.crashed:
             return
         self._meter.crashes += 1
-        place.history.record(self._clock(), str(loaded.runner.crash_error()))
+        error = loaded.runner.crash_error()
+        place.history.record(self._clock(), str(error))
+        if self._on_crash is not None:
+            self._on_crash(loaded.runner.model, error)
         loaded.unload_with(None)
         if place.loaded is not loaded:
             return
@@ -337,7 +351,7 @@ class ModelPool:
         return [*serving, *self._candidates, *self._draining]
 
     def _spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
-        task = asyncio.create_task(work, name=name)
+        task = asyncio.create_task(work, name=name, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -2,6 +2,7 @@
 
 from skerry_agent.settings.load import check_bundle, load_settings
 from skerry_agent.settings.model import (
+    BUNDLE_SECTIONS,
     AgentSettings,
     ApiSettings,
     DaemonSettings,
@@ -15,6 +16,7 @@ from skerry_agent.settings.model import (
 )
 
 __all__ = [
+    "BUNDLE_SECTIONS",
     "AgentSettings",
     "ApiSettings",
     "DaemonSettings",
