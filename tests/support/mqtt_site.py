@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,15 +19,22 @@ class Site:
     broker: BrokerHouse
     house: House
     side: FleetSide = field(init=False)
+    max_waiting_bytes: int | None = None
 
     def __post_init__(self) -> None:
         self.house.clock.now = datetime.now(UTC)  # TLS goes by the real time
-        self.side = FleetSide(self.house.parts(port=self.broker.port))
+        self.side = self._side()
+
+    def _side(self) -> FleetSide:
+        parts = self.house.parts(port=self.broker.port)
+        if self.max_waiting_bytes is not None:
+            parts = replace(parts, mqtt=replace(parts.mqtt, max_waiting_bytes=self.max_waiting_bytes))
+        return FleetSide(parts)
 
     @asynccontextmanager
     async def controller(self) -> AsyncIterator[FleetSide]:
         """The fleet's side, running and connected; a new one each time."""
-        self.side = FleetSide(self.house.parts(port=self.broker.port))
+        self.side = self._side()
         task = asyncio.create_task(self.side.run(), name="fleet-side")
         try:
             async with asyncio.timeout(15):

@@ -7,7 +7,7 @@ import pytest
 
 from skerry_controller.audit import entries
 from skerry_controller.errors import WorldError
-from skerry_controller.mqtt import NoReplyError
+from skerry_controller.mqtt import FleetSide, NoReplyError
 from skerry_controller.rollouts import RolloutRequest
 from skerry_protocol.envelope import open_sealed
 from skerry_protocol.records import decode_acknowledgement
@@ -221,3 +221,18 @@ async def test_a_retained_report_is_no_report(site: Site) -> None:
 
             await eventually(online)
             assert (await side.devices.show(device.id)).reported is None
+
+
+async def test_after_an_overflow_the_session_starts_anew_and_devices_are_asked(site: Site) -> None:
+    device = await site.house.add_device()
+    site.max_waiting_bytes = 2000
+    async with site.controller() as side, connected(site.broker, device) as session:
+        await eventually(lambda: _is_online(side, device))
+        await session.publish("telemetry", b"x" * 3000)
+        command = await session.receive("command", 15)
+        await session.publish("reply", device.reply(command))
+        await eventually(lambda: _is_online(side, device))
+
+
+async def _is_online(side: FleetSide, device: FakeDevice) -> bool:
+    return (await side.devices.show(device.id)).presence == "online"
