@@ -1,4 +1,4 @@
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,9 +85,19 @@ class DeviceView:
 class Devices:
     """The enrolled devices."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, *, sees_presence: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Set up.
+
+        Args:
+            database: Where they are stored.
+            clock: Time.
+            sees_presence: Whether the broker is in reach; without it nobody is known to be online.
+        """
         self._database = database
         self._clock = clock
+        self._sees_presence = sees_presence
 
     async def list(self, selector: str = "", *, include_revoked: bool = False) -> list[DeviceView]:
         """Devices whose labels match, by id.
@@ -101,7 +111,7 @@ class Devices:
             query = query.where(DeviceRow.revoked_at.is_(None))
         async with self._database.session() as session:
             rows = (await session.scalars(query)).all()
-        return [_view(row) for row in rows if wanted.matches(row.labels)]
+        return [_view(row, online=self._is_online(row)) for row in rows if wanted.matches(row.labels)]
 
     async def show(self, device: str) -> DeviceView:
         """One device.
@@ -113,7 +123,10 @@ class Devices:
             row = await session.get(DeviceRow, device)
             if row is None:
                 raise await _unknown(session, device)
-        return _view(row)
+        return _view(row, online=self._is_online(row))
+
+    def _is_online(self, row: DeviceRow) -> bool:
+        return row.online and self._sees_presence()
 
     async def label(
         self, device: str, *, add: Mapping[str, str], remove: Collection[str], actor: str
@@ -158,14 +171,14 @@ async def _unknown(session: Any, device: str) -> NotFoundError:
     return NotFoundError(f"there is no device {device!r}: 'skerry device list' shows them, {known}")
 
 
-def _view(row: DeviceRow) -> DeviceView:
+def _view(row: DeviceRow, *, online: bool) -> DeviceView:
     report = None if row.reported is None else msgspec.convert(row.reported, ReportedState)
     desired = None if row.desired_envelope is None else decode_desired(parse(row.desired_envelope).payload)
     mark = None if report is None else report.desired
     return DeviceView(
         id=row.id,
         labels=row.labels,
-        presence=presence(online=row.online, last_seen_at=row.last_seen_at),
+        presence=presence(online=online, last_seen_at=row.last_seen_at),
         last_seen_at=row.last_seen_at,
         enrolled_at=row.enrolled_at,
         revoked_at=row.revoked_at,

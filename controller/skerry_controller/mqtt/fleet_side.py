@@ -74,7 +74,7 @@ class FleetSide:
         self.publisher = DesiredPublisher(
             database, director, self.outbound, self._trust.state, clock, parts.fleet
         )
-        self.devices = Devices(database, clock)
+        self.devices = Devices(database, clock, sees_presence=lambda: self.outbound.connected)
         self.channels = Channels(database, clock)
         self.configs = ConfigAssignments(database, clock)
         self.rollouts = Rollouts(database, self.publisher, clock)
