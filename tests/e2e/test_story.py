@@ -109,12 +109,13 @@ def test_kill_9_of_the_daemon_loses_nothing(house: Controller, start_device: Sta
 
 
 def test_the_server_runs_without_the_keyring(house: Controller, start_device: StartDevice) -> None:
+    device = start_device(house, "trusting", "ring=keyless")
     away = house.keys.with_name("in-a-safe")
     house.keys.rename(away)
     try:
         house.service.stop()
         house.start()
-        device = start_device(house, "trusting", "ring=keyless")
+        device.wait_connected()
         house.run("channel", "set", "keyless/stable", "--selector", "ring=keyless", "--artifact", "tiny@1")
         wait_for_slot(house, device, "keyless/stable", "committed", ref="tiny@1")
         refused = house.run(
