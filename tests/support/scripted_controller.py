@@ -224,7 +224,10 @@ async def running_controller(controller: ScriptedController, address: Address) -
         try:
             yield
         finally:
-            serving.cancel()
+            # More than once: asyncio.wait_for in Python 3.11, which aiomqtt uses, may lose a cancellation.
+            while not serving.done():
+                serving.cancel()
+                await asyncio.wait({serving}, timeout=0.2)
             (result,) = await asyncio.gather(serving, return_exceptions=True)
             if isinstance(result, Exception) and not isinstance(result, aiomqtt.MqttError):
                 raise result

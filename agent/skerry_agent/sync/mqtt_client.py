@@ -5,16 +5,19 @@
 * The broker's Maximum Packet Size is kept from its CONNACK.
 * A connection that ends before the CONNACK (a refused certificate under TLS 1.3) fails at once, not after the
   timeout.
+* Waits keep cancellation: aiomqtt uses ``asyncio.wait_for``, which in Python 3.11 loses a cancellation that
+  comes together with the result; the cancelled task then runs on, and whoever waits for its end never stops.
 * The TCP connection is made with asyncio, so that connecting can be cancelled; every way out closes the
   socket.
 """
 
 import asyncio
 import contextlib
+import math
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol, TypeVar
 
 import aiomqtt
 import paho.mqtt.client as paho
@@ -25,6 +28,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from skerry_agent.sync.errors import NotConnectedError
 from skerry_protocol.trust_document import Address
 
+T = TypeVar("T")
 OnMessage = Callable[[str, bytes], None]
 UNLIMITED_PACKET_BYTES = 268_435_455
 """The largest packet of MQTT; what holds when a broker names no maximum (MQTT 5, section 3.2.2.3.6)."""
@@ -141,12 +145,25 @@ class MqttClient(aiomqtt.Client):
         tls: _TlsSocket = connection
         return tls.getpeercert()
 
+    def note_broken(self) -> None:
+        """End the connection when the socket is gone; for whoever sees that before the reader does."""
+        if self._client.socket() is None and not self._disconnected.done():
+            self._disconnected.set_exception(aiomqtt.MqttError("the connection broke"))
+
     def _drop(self, tcp: socket.socket | None) -> None:
         self._client._sock_close()  # noqa: SLF001 - see above
         if self._misc_task is not None:
             self._misc_task.cancel()
         if tcp is not None:
             tcp.close()
+
+    async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109 - aiomqtt's signature
+        seconds = self.timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("Operation timed out") from None
 
     def _on_connect(
         self,

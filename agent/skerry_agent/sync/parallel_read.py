@@ -1,7 +1,7 @@
 """Reads spans with several requests under way, and hands out what came, in the order in which it came."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 
 from skerry_agent.sync.spans import Span, SpanCursor
 from skerry_protocol.requests import ResponseFrame
@@ -12,7 +12,7 @@ _Result = tuple[int, ResponseFrame] | Exception | None
 
 async def read_in_parallel(
     ask: Ask, spans: Iterable[tuple[int, int]], *, workers: int, piece_bytes: Callable[[], int]
-) -> AsyncIterator[tuple[int, ResponseFrame]]:
+) -> AsyncGenerator[tuple[int, ResponseFrame], None]:
     """Ask for all pieces of the spans.
 
     Args:

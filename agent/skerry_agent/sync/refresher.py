@@ -83,8 +83,8 @@ class MetadataRefresher:
         """Refresh at every session and every ``refresh_interval_s``; never returns."""
         failures = 0
         while True:
-            self._wake.clear()
             if await self._is_connected():
+                self._wake.clear()
                 failures = 0 if await self.refresh("schedule") else failures + 1
             pause_s = self._limits.refresh_interval_s
             if failures:

@@ -6,7 +6,8 @@ allows. What comes back is not trusted here: TUF, hashes and the director's sign
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 from itertools import count
 
 import structlog
@@ -125,9 +126,10 @@ class Requester:
             data[: len(first.body)] = first.body
             changed = False
             rest = [(len(first.body), total - len(first.body))]
-            async for offset, frame in self._read(lambda span: _metadata(name, span.offset), rest):
-                changed = changed or frame.total != first.total
-                data[offset : offset + len(frame.body)] = frame.body
+            async with aclosing(self._read(lambda span: _metadata(name, span.offset), rest)) as pieces:
+                async for offset, frame in pieces:
+                    changed = changed or frame.total != first.total
+                    data[offset : offset + len(frame.body)] = frame.body
             if not changed:
                 return bytes(data)
         raise BadAnswerError(f"{name} changed again and again while it was read")
@@ -138,7 +140,7 @@ class Requester:
 
     async def read_ranges(
         self, sha256: str, spans: Iterable[tuple[int, int]]
-    ) -> AsyncIterator[tuple[int, bytes]]:
+    ) -> AsyncGenerator[tuple[int, bytes], None]:
         """Bytes of the blob with this SHA-256. Close the iterator when you leave early (``aclosing``).
 
         Args:
@@ -154,8 +156,9 @@ class Requester:
             NotConnectedError, NoAnswerError: No session or no answer in time; try again later.
             BadAnswerError: An answer does not fit its question.
         """
-        async for offset, frame in self._read(lambda span: _blob_range(sha256, span.offset), spans):
-            yield offset, frame.body
+        async with aclosing(self._read(lambda span: _blob_range(sha256, span.offset), spans)) as pieces:
+            async for offset, frame in pieces:
+                yield offset, frame.body
 
     async def capability(self, sha256: str) -> Capability:
         """Short-lived addresses from which the blob can be read over HTTP.
@@ -206,7 +209,7 @@ class Requester:
 
     def _read(
         self, build: Callable[[Span], Build], spans: Iterable[tuple[int, int]]
-    ) -> AsyncIterator[tuple[int, ResponseFrame]]:
+    ) -> AsyncGenerator[tuple[int, ResponseFrame], None]:
         async def ask(span: Span) -> ResponseFrame:
             frame = await self._ask(build(span), span.length)
             if frame.status == "not_found":

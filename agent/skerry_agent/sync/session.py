@@ -228,6 +228,9 @@ class MqttSession:
                 self._topic(leaf), payload, qos, retain, timeout=self._limits.publish_timeout_s
             )
         except aiomqtt.MqttError as error:
+            client.note_broken()
+            # Whoever tries again at once must not keep the loop from noticing that the session ended.
+            await asyncio.sleep(0)
             raise NotConnectedError(f"publishing {leaf}: {error}") from error
 
     def _dispatch(self, topic: str, payload: bytes) -> None:
