@@ -1,6 +1,7 @@
 """Judges desired states: only a newer one, signed by the director for this device, is followed."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import structlog
@@ -62,6 +63,7 @@ class DesiredHandler:
         engine: Follows.
         refresher: Refreshes the metadata when a signature fails: the director may have changed.
         refusals: Records what is refused.
+        accepted: Called when a state was accepted: a report is due.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class DesiredHandler:
         engine: DesiredFollower,
         refresher: MetadataRefresher,
         refusals: Refusals,
+        accepted: Callable[[], None],
     ) -> None:
         self._device = device
         self._open_down = open_down
@@ -80,6 +83,7 @@ class DesiredHandler:
         self._engine = engine
         self._refresher = refresher
         self._refusals = refusals
+        self._accepted = accepted
 
     async def handle(self, data: bytes) -> None:
         """Follow, ignore or refuse one message."""
@@ -106,6 +110,7 @@ class DesiredHandler:
                 await self._refuse(Refusal("not_stored", str(error)), data, mark, held)
                 return
             log.info("desired_accepted", generation=str(mark.generation))
+            self._accepted()
 
     async def _open(self, data: bytes) -> bytes:
         try:

@@ -99,6 +99,7 @@ class SyncService:
             engine=engine,
             refresher=self._refresher,
             refusals=refusals,
+            accepted=self._reporter.changed,
         )
         acks = AckHandler(
             device=device,
