@@ -21,7 +21,7 @@ def create(
     max_failures: Annotated[
         str, typer.Option(help="How many of the assigned devices may fail before it pauses: 2 or 5%.")
     ] = "5%",
-    soak: Annotated[str, typer.Option(help="How long each finished wave must stay good: 10m.")] = "0",
+    soak: Annotated[str, typer.Option(help="How long each finished wave must stay good.")] = "10m",
     window: Annotated[
         str | None,
         typer.Option(help="When devices may be assigned: cron (UTC) and duration, '0 2 * * * 3h'."),

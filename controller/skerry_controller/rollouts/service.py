@@ -46,7 +46,7 @@ class RolloutRequest:
     to: str
     waves: str = "1,10%,100%"
     max_failures: str = "5%"
-    soak: str = "0"
+    soak: str = "10m"
     window: str | None = None
 
 

@@ -41,7 +41,7 @@ async def test_a_rollout_goes_through_two_devices(site: Site) -> None:
         connected(site.broker, devices[1]) as b,
     ):
         await side.channels.set(CHANNEL, selector="site=lab", artifact=None, actor="admin:a")
-        made = await side.rollouts.create(RolloutRequest(CHANNEL, "m@1", waves="1,100%"), actor="admin:a")
+        made = await side.rollouts.create(RolloutRequest(CHANNEL, "m@1", waves="1,100%", soak="0s"), actor="admin:a")
         agents = [asyncio.create_task(follow_and_commit(each)) for each in (a, b)]
 
         async def succeeded() -> bool:

@@ -48,7 +48,7 @@ class Scene:
         await self.let_devices("committed")
 
     async def create(self, to: str = "m@2", **settings: str) -> RolloutView:
-        return await self.rollouts.create(RolloutRequest(CHANNEL, to, **settings), actor=ADMIN)
+        return await self.rollouts.create(RolloutRequest(CHANNEL, to, **{"soak": "0s", **settings}), actor=ADMIN)
 
     async def let_devices(self, state: SlotState, *, only: list[FakeDevice] | None = None) -> int:
         """Devices follow what they got and report how it ended; how many had something new."""
