@@ -1,6 +1,6 @@
 # `make demo` shows everything; `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup broker models demo test test-fast lint format bench clean
+.PHONY: help setup broker models demo test test-fast lint format docs bench clean
 
 PYTHON_BIN := .venv/bin/python
 WORKERS ?= 2
@@ -34,6 +34,10 @@ lint: setup ## Check style and types
 format: setup ## Format the code
 	@$(PYTHON_BIN) -m ruff check --fix .
 	@$(PYTHON_BIN) -m ruff format .
+
+docs: setup ## Write the generated pages and examples anew
+	@PYTHONPATH=tests $(PYTHON_BIN) scripts/make_settings_reference.py
+	@PYTHONPATH=tests $(PYTHON_BIN) scripts/make_cli_reference.py
 
 bench: setup broker ## Measure the agent's memory and start time
 	@PYTHONPATH=tests $(PYTHON_BIN) tests/bench/agent_footprint.py

@@ -5,7 +5,12 @@ import typer
 
 from skerry_controller.cli.options import AsJson, Data, Keys
 
-app = typer.Typer(help="Signed models and config bundles.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Signed models and config bundles.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME@VERSION")]
 

@@ -5,6 +5,7 @@ import typer
 from skerry_controller.cli.options import AsJson, Data
 
 app = typer.Typer(
+    add_completion=False,
     help="Named lines of versions that devices follow by their labels.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -5,6 +5,7 @@ import typer
 from skerry_controller.cli.options import AsJson, Data
 
 app = typer.Typer(
+    add_completion=False,
     help="Signed settings for devices: which config bundle goes to whom.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -5,6 +5,7 @@ import typer
 from skerry_controller.cli.options import AsJson, Data
 
 app = typer.Typer(
+    add_completion=False,
     help="Devices: what each should run, what it runs, and why not.",
     no_args_is_help=True,
     rich_markup_mode=None,

@@ -5,7 +5,7 @@ import typer
 
 from skerry_controller.cli.options import AsJson
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

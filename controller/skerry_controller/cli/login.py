@@ -4,7 +4,7 @@ import typer
 
 from skerry_controller.cli.options import Keys
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

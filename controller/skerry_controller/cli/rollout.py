@@ -5,7 +5,10 @@ import typer
 from skerry_controller.cli.options import AsJson, Data
 
 app = typer.Typer(
-    help="Move a channel to another version, in waves.", no_args_is_help=True, rich_markup_mode=None
+    add_completion=False,
+    help="Move a channel to another version, in waves.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 Rollout = Annotated[str, typer.Argument(metavar="ID", help="Such as r-abcd2345.")]

@@ -3,7 +3,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 Port = Annotated[int | None, typer.Option(min=0, max=65535)]
 

@@ -4,7 +4,9 @@ import typer
 
 from skerry_controller.cli.options import AsJson, Data
 
-app = typer.Typer(help="What devices measured.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="What devices measured.", no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 @app.callback()

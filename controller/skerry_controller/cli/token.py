@@ -5,7 +5,10 @@ import typer
 from skerry_controller.cli.options import AsJson, Data, Keys
 
 app = typer.Typer(
-    help="One-time tokens with which devices enroll.", no_args_is_help=True, rich_markup_mode=None
+    add_completion=False,
+    help="One-time tokens with which devices enroll.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 
