@@ -26,19 +26,26 @@ from skerry_agent.runtime.model import (
 )
 from skerry_agent.runtime.pool import ModelPool
 from skerry_agent.runtime.requests import (
+    Candidate,
     ChatMessage,
+    EmbedRequest,
+    EmbedResult,
     FinishEvent,
     GenerateEvent,
     GenerateRequest,
     Sampling,
     Timings,
     TokenEvent,
+    TokenLogprobs,
     Usage,
 )
 from skerry_agent.runtime.runner import Runner
 
 __all__ = [
+    "Candidate",
     "ChatMessage",
+    "EmbedRequest",
+    "EmbedResult",
     "FinishEvent",
     "GenerateEvent",
     "GenerateRequest",
@@ -62,6 +69,7 @@ __all__ = [
     "Sampling",
     "Timings",
     "TokenEvent",
+    "TokenLogprobs",
     "Usage",
     "check_model_file",
 ]

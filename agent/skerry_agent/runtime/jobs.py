@@ -7,7 +7,8 @@ from collections.abc import Callable
 from skerry_agent.runtime.errors import InvalidRequestError, QueueFullError
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.model import RuntimeLimits
-from skerry_agent.runtime.requests import GenerateRequest, validate_request
+from skerry_agent.runtime.request_check import validate_request
+from skerry_agent.runtime.requests import GenerateRequest
 from skerry_agent.runtime.wire import Cancelled, Failed, Finished, Progress, Submit, Token, WireError, encode
 
 

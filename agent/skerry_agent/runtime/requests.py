@@ -1,37 +1,38 @@
 """What a caller asks of a model, and the events that come back: plain values, no I/O."""
 
-import math
+from array import array
 from typing import Literal
 
 import msgspec
-
-from skerry_agent.runtime.errors import InvalidRequestError
-
-MAX_STOP_STRINGS = 16
-MAX_STOP_CHARS = 256
-MAX_TEMPERATURE = 100.0
-MAX_SEED = 2**32 - 2  # 2**32 - 1 is llama.cpp's LLAMA_DEFAULT_SEED: "take a random one".
-MAX_TOP_K = 2**31 - 1
-MAX_REPEAT_WINDOW = 65_536
-MAX_ROLE_CHARS = 64
-MAX_MESSAGES = 4096
 
 FinishReason = Literal["stop", "length"]
 
 
 class ChatMessage(msgspec.Struct, frozen=True):
-    """One turn of a conversation; ``role`` is what the model's template knows (system, user, assistant)."""
+    """One turn of a conversation, as the model's template gets it.
+
+    Attributes:
+        role: What the model's template knows: system, user, assistant, tool.
+        content: The text.
+        tool_calls: JSON text of the list of OpenAI tool calls that this (assistant's) turn made.
+        tool_call_id: In a tool's turn, which call it answers; "" for none.
+        name: Name of the tool or participant; "" for none.
+    """
 
     role: str
     content: str
+    tool_calls: str | None = None
+    tool_call_id: str = ""
+    name: str = ""
 
 
 class Sampling(msgspec.Struct, frozen=True):
     """How the next token is chosen. Defaults are llama.cpp's own.
 
-    ``temperature`` 0 is greedy: the most likely token always, all else but the penalties ignored.
-    ``top_k`` 0, ``top_p`` 1 and ``min_p`` 0 switch that filter off. ``seed`` None takes a random one.
-    ``repeat_penalty`` 1 is off; ``repeat_window`` is how many of the last tokens penalties look at.
+    ``temperature`` 0 is greedy: the most likely token always, all else but bias and penalties ignored.
+    ``top_k`` 0, ``top_p`` 1, ``min_p`` 0 and ``typical_p`` 1 switch that filter off. ``seed`` None takes a
+    random one. ``repeat_penalty`` 1 is off; ``repeat_window`` is how many of the last tokens penalties look
+    at. ``logit_bias`` adds to the logits of token ids, before all else.
     """
 
     temperature: float = 0.8
@@ -43,12 +44,26 @@ class Sampling(msgspec.Struct, frozen=True):
     presence_penalty: float = 0.0
     repeat_window: int = 64
     seed: int | None = None
+    typical_p: float = 1.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
 
 
 class GenerateRequest(msgspec.Struct, frozen=True):
-    """One generation: either ``messages`` (through the model's chat template) or ``prompt`` (as it is).
+    """One generation from one of ``messages`` (for the chat template), ``prompt`` and ``prompt_tokens``.
 
-    ``max_tokens`` None means as many as the context holds. Stop strings are never part of the answer.
+    Attributes:
+        max_tokens: None means as many as the context holds.
+        stop: Strings that end the answer; they are never part of it.
+        client: Who asks, for fair shares of the queue; "" is one client like any other.
+        deadline_s: How long it may wait for its turn, in seconds from its submission; None means as long as
+            it takes. ``QueueFullError`` after that.
+        ignore_eos: Go on past the model's end of the answer, to ``max_tokens``.
+        logprobs: None for none; else log-probabilities of each token, and of so many most likely ones.
+        grammar: GBNF that the answer has to follow, from its rule ``root``.
+        json_schema: JSON text of a JSON schema that the answer has to fit; ``{}`` is any JSON.
+        tools: JSON text of the list of OpenAI tools, for the template.
+        template_kwargs: JSON text of an object whose members the template sees as variables.
+        prefix_cache: Whether this prompt may use, and become, a shared prefix.
     """
 
     messages: tuple[ChatMessage, ...] | None = None
@@ -56,19 +71,58 @@ class GenerateRequest(msgspec.Struct, frozen=True):
     sampling: Sampling = Sampling()
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
+    prompt_tokens: tuple[int, ...] | None = None
+    client: str = ""
+    deadline_s: float | None = None
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    grammar: str | None = None
+    json_schema: str | None = None
+    tools: str | None = None
+    template_kwargs: str | None = None
+    prefix_cache: bool = True
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """A token that might have come, and the natural logarithm of its probability.
+
+    The probabilities are the model's own: before bias, penalties, grammar, filters and temperature. ``text``
+    holds the token's bytes, which need not be whole characters.
+    """
+
+    token: int
+    text: bytes
+    logprob: float
+
+
+class TokenLogprobs(msgspec.Struct, frozen=True):
+    """One token of the answer, and the most likely ones at its place, most likely first."""
+
+    chosen: Candidate
+    top: tuple[Candidate, ...] = ()
 
 
 class TokenEvent(msgspec.Struct, frozen=True):
-    """A piece of the answer: whole characters, never empty, not always one token."""
+    """A piece of the answer: whole characters, not always one token.
+
+    ``text`` is empty only when the event brings log-probabilities. These come with or after their text; all
+    of a request's events together hold those of each token but the end of the answer.
+    """
 
     text: str
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Token counts of one request. ``completion_tokens`` excludes the end-of-generation token."""
+    """Token counts of one request.
+
+    ``completion_tokens`` excludes the end-of-generation token. ``cached_tokens`` are those of the prompt that
+    did not have to be read, since a shared prefix held them.
+    """
 
     prompt_tokens: int
     completion_tokens: int
+    cached_tokens: int = 0
 
 
 class Timings(msgspec.Struct, frozen=True):
@@ -96,74 +150,29 @@ class FinishEvent(msgspec.Struct, frozen=True):
 GenerateEvent = TokenEvent | FinishEvent
 
 
-def validate_request(request: GenerateRequest, *, max_prompt_bytes: int) -> None:
-    """Refuse what no model can run, and what would make llama.cpp abort.
+class EmbedRequest(msgspec.Struct, frozen=True):
+    """Texts to embed.
 
-    Args:
-        request: The request to look at.
-        max_prompt_bytes: Limit for all text of the prompt together, in bytes of UTF-8.
-
-    Raises:
-        InvalidRequestError: With the field's name, its value and what is allowed.
+    Attributes:
+        inputs: The texts; each becomes one vector.
+        client: As in ``GenerateRequest``.
+        truncate: Cut a text that is longer than the context, instead of refusing it.
+        normalise: Scale each vector to length 1.
     """
-    _validate_prompt(request, max_prompt_bytes)
-    _validate_sampling(request.sampling)
-    if request.max_tokens is not None and request.max_tokens < 1:
-        raise InvalidRequestError(f"max_tokens is {request.max_tokens}: it must be at least 1")
-    if len(request.stop) > MAX_STOP_STRINGS:
-        raise InvalidRequestError(
-            f"stop has {len(request.stop)} strings: at most {MAX_STOP_STRINGS} are allowed"
-        )
-    for text in request.stop:
-        if not 1 <= len(text) <= MAX_STOP_CHARS:
-            raise InvalidRequestError(
-                f"a stop string has {len(text)} characters: 1 to {MAX_STOP_CHARS} are allowed"
-            )
+
+    inputs: tuple[str, ...]
+    client: str = ""
+    truncate: bool = False
+    normalise: bool = True
 
 
-def _validate_prompt(request: GenerateRequest, max_prompt_bytes: int) -> None:
-    if (request.messages is None) == (request.prompt is None):
-        raise InvalidRequestError("give either messages or prompt, and not both")
-    if request.messages is not None:
-        _validate_messages(request.messages)
-    texts = [text for m in request.messages or () for text in (m.role, m.content)]
-    if request.prompt is not None:
-        texts.append(request.prompt)
-    size = 0
-    for text in (*texts, *request.stop):
-        try:
-            size += len(text.encode())
-        except UnicodeEncodeError as error:
-            raise InvalidRequestError(
-                "the request's text holds a lone surrogate, which no UTF-8 text can: send valid Unicode"
-            ) from error
-    if size > max_prompt_bytes:
-        raise InvalidRequestError(f"the prompt has {size} bytes: at most {max_prompt_bytes} are allowed")
+class EmbedResult(msgspec.Struct, frozen=True):
+    """One vector for each input, in order: ``dimensions`` little-endian 32-bit floats each."""
 
+    vectors: tuple[bytes, ...]
+    dimensions: int
+    prompt_tokens: int
 
-def _validate_messages(messages: tuple[ChatMessage, ...]) -> None:
-    if not 1 <= len(messages) <= MAX_MESSAGES:
-        raise InvalidRequestError(f"there are {len(messages)} messages: 1 to {MAX_MESSAGES} are allowed")
-    for message in messages:
-        if not 1 <= len(message.role) <= MAX_ROLE_CHARS:
-            raise InvalidRequestError(
-                f"a message's role has {len(message.role)} characters: 1 to {MAX_ROLE_CHARS} are allowed"
-            )
-
-
-def _validate_sampling(sampling: Sampling) -> None:
-    _check("temperature", sampling.temperature, 0.0, MAX_TEMPERATURE)
-    _check("top_k", sampling.top_k, 0, MAX_TOP_K)
-    _check("top_p", sampling.top_p, 0.0, 1.0)
-    _check("min_p", sampling.min_p, 0.0, 1.0)
-    _check("repeat_penalty", sampling.repeat_penalty, 0.01, 10.0)
-    _check("frequency_penalty", sampling.frequency_penalty, -2.0, 2.0)
-    _check("presence_penalty", sampling.presence_penalty, -2.0, 2.0)
-    _check("repeat_window", sampling.repeat_window, 0, MAX_REPEAT_WINDOW)
-    if sampling.seed is not None:
-        _check("seed", sampling.seed, 0, MAX_SEED)
-
-
-def _check(name: str, value: float, low: float, high: float) -> None:
-    if not math.isfinite(value) or not low <= value <= high:
-        raise InvalidRequestError(f"{name} is {value}: it must be from {low} to {high}")
+    def floats(self) -> list[list[float]]:
+        """The vectors as numbers."""
+        return [array("f", vector).tolist() for vector in self.vectors]
