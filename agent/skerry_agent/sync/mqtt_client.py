@@ -7,7 +7,7 @@
   timeout.
 * Waits keep cancellation: aiomqtt uses ``asyncio.wait_for``, which in Python 3.11 loses a cancellation that
   comes together with the result; the cancelled task then runs on, and whoever waits for its end never stops.
-* The TCP connection is made with asyncio, so that connecting can be cancelled; every way out closes the
+* TCP connection and TLS are made here, so that connecting can be cancelled and every way out closes the
   socket.
 """
 
@@ -77,12 +77,12 @@ class MqttClient(aiomqtt.Client):
             keepalive=keepalive_s,
             clean_start=True,
             properties=properties,
-            tls_context=tls_context,
         )
         self.pending_calls_threshold = 1000  # a warning that the pump's own bound makes needless
         self._address = address
+        self._tls_context = tls_context
+        self._socket: socket.socket
         self._take = on_message
-        self._client.connect_timeout = timeout_s
         self.maximum_packet_bytes = UNLIMITED_PACKET_BYTES
 
     async def open(self) -> None:
@@ -95,26 +95,42 @@ class MqttClient(aiomqtt.Client):
         try:
             async with asyncio.timeout(self.timeout):
                 tcp = await _open_tcp(self._address)
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: no host name at all
             raise NotConnectedError(
                 f"cannot reach the broker at {where}: {error or 'no answer in time'}"
             ) from error
-        tcp.settimeout(self.timeout)
-        self._client._create_socket_connection = lambda: tcp  # type: ignore[method-assign]  # noqa: SLF001 - see above
+        self._socket = tcp
+        self._client._create_socket = self._secure  # type: ignore[method-assign]  # noqa: SLF001 - see above
         entering = asyncio.ensure_future(self.__aenter__())
         try:
             await asyncio.shield(entering)
         except aiomqtt.MqttError as error:
-            self._drop(tcp)
+            self._drop()
             raise NotConnectedError(f"the broker at {where} refused the session: {error}") from error
         except BaseException:
             with contextlib.suppress(OSError):
-                tcp.shutdown(socket.SHUT_RDWR)  # wakes the thread that may be in the TLS handshake
+                # Wakes the thread that may be in the handshake; the plain method leaves its TLS state alone.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
             await asyncio.wait({entering})
             if not entering.cancelled():
                 entering.exception()
-            self._drop(tcp)
+            self._drop()
             raise
+
+    def _secure(self) -> socket.socket:
+        """Make the TLS handshake, in a thread of aiomqtt's."""
+        tcp = self._socket
+        tcp.settimeout(self.timeout)
+        if self._tls_context is not None:
+            try:
+                tls = self._tls_context.wrap_socket(
+                    tcp, server_hostname=self._address.host, do_handshake_on_connect=False
+                )
+            except ValueError as error:
+                raise OSError(f"{self._address.host!r} cannot be a server's name: {error}") from error
+            self._socket = tls
+            tls.do_handshake()
+        return self._socket
 
     async def close(self, timeout_s: float) -> None:
         """Say goodbye when the connection is alive, and close the socket in any case."""
@@ -123,7 +139,7 @@ class MqttClient(aiomqtt.Client):
             with contextlib.suppress(aiomqtt.MqttError):
                 await self.__aexit__(None, None, None)
         finally:
-            self._drop(None)
+            self._drop()
             if self._disconnected.done() and not self._disconnected.cancelled():
                 self._disconnected.exception()
 
@@ -150,12 +166,11 @@ class MqttClient(aiomqtt.Client):
         if self._client.socket() is None and not self._disconnected.done():
             self._disconnected.set_exception(aiomqtt.MqttError("the connection broke"))
 
-    def _drop(self, tcp: socket.socket | None) -> None:
+    def _drop(self) -> None:
         self._client._sock_close()  # noqa: SLF001 - see above
         if self._misc_task is not None:
             self._misc_task.cancel()
-        if tcp is not None:
-            tcp.close()
+        self._socket.close()
 
     async def _wait_for(self, fut: Awaitable[T], timeout: float | None) -> T:  # noqa: ASYNC109 - aiomqtt's signature
         seconds = self.timeout if timeout is None else timeout

@@ -57,7 +57,12 @@ async def test_brokers_are_tried_in_order(make_device: Any, broker: Mosquitto) -
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         dead = Address(host="127.0.0.1", port=nobody.getsockname()[1])
-        device.connector.brokers = [dead, Address(host="no-such-host.invalid", port=1), broker.address]
+        device.connector.brokers = [
+            dead,
+            Address(host="no-such-host.invalid", port=1),
+            Address(host="a" * 70, port=1),
+            broker.address,
+        ]
         device.start()
         await device.service.wait_connected(20)
     await controller.wait_for(lambda: bool(controller.reports))
