@@ -1,6 +1,6 @@
 """The administration API on the unix socket: one POST for each operation, JSON in and out."""
 
-import tempfile
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from skerry_agent.admin.service import AdminService
 from skerry_agent.errors import AgentError, UsageError
+from skerry_agent.registry import disk_errors
 from skerry_protocol.errors import ProtocolError
 
 IMPORT_OPERATION = "import_file"
@@ -52,13 +53,16 @@ def create_admin_app(service: AdminService, incoming: Path) -> Starlette:
         return JSONResponse(await operation(**arguments))
 
     async def import_file(request: Request) -> Response:
-        with tempfile.NamedTemporaryFile(dir=incoming, suffix=".gguf") as file:
-            async for block in request.stream():
-                await run_in_threadpool(file.write, block)
-            file.flush()
-            return JSONResponse(
-                await service.import_file(Path(file.name), request.query_params.get("name", ""))
-            )
+        length = request.headers.get("content-length", "")
+        await service.prepare_import(int(length) if length.isdecimal() else 0)
+        path = incoming / f"{secrets.token_hex(8)}.gguf"
+        try:
+            with disk_errors("taking in", path), path.open("xb") as file:
+                async for block in request.stream():
+                    await run_in_threadpool(file.write, block)
+            return JSONResponse(await service.take_file(path, request.query_params.get("name", "")))
+        finally:
+            path.unlink(missing_ok=True)
 
     return Starlette(
         routes=[

@@ -100,13 +100,23 @@ class AdminService:
             UsageError: The device is enrolled and its settings do not allow it, or the name is taken.
             ModelFileError: The file is no usable model.
         """
-        if not self.allow_local():
-            raise UsageError(
-                "this device is enrolled and takes signed models only; to allow local ones set"
-                " registry.allow_local_when_enrolled = true in its settings"
-            )
-        artifact = await self.registry.import_file(path, name)
-        return {"ref": artifact.ref, "sha256": artifact.file_sha256, "bytes": artifact.length}
+        self._check_local_allowed()
+        return _import_entry(await self.registry.import_file(path, name))
+
+    async def prepare_import(self, length: int) -> None:
+        """Make room for a file of ``length`` bytes that is about to be sent in.
+
+        Raises:
+            UsageError: The device is enrolled and its settings do not allow local models.
+            NoSpaceError: It does not fit; says how many bytes are missing.
+        """
+        self._check_local_allowed()
+        await self.registry.reserve(length)
+
+    async def take_file(self, path: Path, name: str) -> dict[str, Any]:
+        """Take a file that was sent in, as :meth:`import_file` does, but without a second copy of it."""
+        self._check_local_allowed()
+        return _import_entry(await self.registry.take_file(path, name))
 
     async def activate(self, name: str) -> dict[str, Any]:
         """Serve a local artifact in its slot ``local/NAME``.
@@ -151,6 +161,13 @@ class AdminService:
         await self.registry.remove(artifact.ref)
         return {"ref": artifact.ref}
 
+    def _check_local_allowed(self) -> None:
+        if not self.allow_local():
+            raise UsageError(
+                "this device is enrolled and takes signed models only; to allow local ones set"
+                " registry.allow_local_when_enrolled = true in its settings"
+            )
+
     async def _slot(self, name: str) -> Slot:
         slots = await self.registry.slots()
         for wanted in (name, f"{LOCAL_PREFIX}{name}"):
@@ -166,6 +183,10 @@ class AdminService:
     async def _settle(self, before: InstalledArtifact | None) -> None:
         if self.settle is not None:
             await self.settle(before)
+
+
+def _import_entry(artifact: InstalledArtifact) -> dict[str, Any]:
+    return {"ref": artifact.ref, "sha256": artifact.file_sha256, "bytes": artifact.length}
 
 
 def _slot_entry(slot: Slot) -> dict[str, Any]:

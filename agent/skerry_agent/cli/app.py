@@ -82,6 +82,7 @@ def enroll(
 
     from skerry_agent.daemon.enrolling import enroll_device  # noqa: PLC0415 - heavy
 
+    _log_warnings_only()
     device = asyncio.run(enroll_device(_secret(token), controller, state))
     typer.echo(f"enrolled as {device}; a running agent connects by itself within seconds")
 
@@ -125,7 +126,7 @@ def import_file(
     from skerry_agent.cli.show import show_import, transfer_bar  # noqa: PLC0415 - heavy
 
     if not file.is_file():
-        raise UsageError(f"{file} is not a file")
+        raise UsageError(f"{file} is not a file: give the .gguf file itself")
     client = _client(state)
     with transfer_bar(f"importing {file.name}", hidden=as_json) as progress:
         result = client.import_file(file.resolve(), name, progress)
@@ -169,9 +170,17 @@ def _client(state: Path) -> Any:
     from skerry_agent.admin import connect  # noqa: PLC0415 - heavy
     from skerry_agent.state import StateFolder  # noqa: PLC0415 - see above
 
+    _log_warnings_only()
     if not state.exists() and state == DEFAULT_STATE:
         raise UsageError(f"no agent has run here yet: {state} does not exist; name its folder with --state")
     return connect(StateFolder(state))
+
+
+def _log_warnings_only() -> None:
+    """A command's stdout is its result: what it logs on the way goes to stderr, and only when it matters."""
+    from skerry_agent.logs import configure_logs  # noqa: PLC0415 - heavy
+
+    configure_logs("warning", "auto")
 
 
 def _show(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:

@@ -21,8 +21,10 @@ from skerry_agent.registry.errors import (
     SlotError,
     StorageError,
     WrongBytesError,
+    disk_errors,
 )
 from skerry_agent.registry.files import check_model_file
+from skerry_agent.registry.importing import check_import
 from skerry_agent.registry.partial import PartialDownload
 from skerry_agent.registry.registry import Registry
 
@@ -46,6 +48,8 @@ __all__ = [
     "SlotError",
     "StorageError",
     "WrongBytesError",
+    "check_import",
     "check_model_file",
+    "disk_errors",
     "local_slot",
 ]

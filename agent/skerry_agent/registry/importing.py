@@ -4,9 +4,10 @@ import hashlib
 import mmap
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -17,7 +18,7 @@ from skerry_protocol.chunking import Span, plan_chunks
 from skerry_protocol.errors import ModelFileError
 from skerry_protocol.gguf_check import read_model_header
 from skerry_protocol.model_description import describe_model
-from skerry_protocol.names import LOCAL_PREFIX, ArtifactRef
+from skerry_protocol.names import ArtifactRef
 from skerry_protocol.records import Value
 
 
@@ -38,7 +39,7 @@ def local_ref(text: str) -> str:
     Raises:
         NameSyntaxError: The text is not of that form.
     """
-    return str(ArtifactRef.parse(LOCAL_PREFIX + text.removeprefix(LOCAL_PREFIX)))
+    return str(ArtifactRef.parse(text)._replace(local=True))
 
 
 def inspect(path: Path) -> SourceFile:
@@ -64,6 +65,17 @@ def inspect(path: Path) -> SourceFile:
     return SourceFile(path, header.file_length, plan_chunks(header.file_length, header), flat, facts.licence)
 
 
+def check_import(path: Path, ref: str) -> None:
+    """Refuse what the registry would refuse, before a long way to it.
+
+    Raises:
+        NameSyntaxError: ``ref`` breaks the grammar.
+        ModelRefusedError: The file is unusable.
+    """
+    local_ref(ref)
+    inspect(path)
+
+
 def copy(source: SourceFile, target: Path, ref: str, progress: Progress | None) -> NewArtifact:
     """Copy the file and hash it and its chunks on the way; the copy is synced when it is moved into place.
 
@@ -71,23 +83,44 @@ def copy(source: SourceFile, target: Path, ref: str, progress: Progress | None) 
         ModelRefusedError: It changed while it was copied, or cannot be read.
         NoSpaceError, StorageError: The disk did not take the copy.
     """
-    whole = hashlib.sha256()
-    chunks: list[tuple[int, int, str]] = []
     try:
         reader = source.path.open("rb")
     except OSError as error:
         raise ModelRefusedError(f"cannot read {source.path}: {error.strerror or error}") from error
     with reader, disk_errors("copying to", target, need_bytes=source.length), target.open("xb") as writer:
         os.posix_fallocate(writer.fileno(), 0, source.length)
-        for offset, length in source.spans:
-            data = reader.read(length)
-            whole.update(data)
-            chunks.append((offset, len(data), hashlib.sha256(data).hexdigest()))
-            writer.write(data)
-            if progress is not None:
-                progress(offset + len(data), source.length)
+        new = _hash(source, reader, ref, writer.write, progress)
         complete = writer.tell() == source.length and not reader.read(1)
     _check_copy(source, target, complete=complete)
+    return new
+
+
+def take(source: SourceFile, ref: str) -> NewArtifact:
+    """Hash a file that is to become the registry's own, where it lies.
+
+    Raises:
+        StorageError: The disk failed.
+    """
+    with disk_errors("reading", source.path), source.path.open("rb") as reader:
+        return _hash(source, reader, ref, lambda _: None, None)
+
+
+def _hash(
+    source: SourceFile,
+    reader: BinaryIO,
+    ref: str,
+    use: Callable[[bytes], object],
+    progress: Progress | None,
+) -> NewArtifact:
+    whole = hashlib.sha256()
+    chunks: list[tuple[int, int, str]] = []
+    for offset, length in source.spans:
+        data = reader.read(length)
+        whole.update(data)
+        chunks.append((offset, len(data), hashlib.sha256(data).hexdigest()))
+        use(data)
+        if progress is not None:
+            progress(offset + len(data), source.length)
     return NewArtifact(
         ref=ref,
         kind="model",

@@ -241,7 +241,24 @@ class Registry:
                     await self._adopt(temporary, new)
             finally:
                 await asyncio.to_thread(self._store.disk.remove, temporary)
-        await self._emit("model_imported", audit=True, ref=ref, file_sha256=new.file_sha256, bytes=new.length)
+        await self._tell_imported(new)
+        return self._state.exact(ref)
+
+    async def take_file(self, path: Path, ref: str) -> InstalledArtifact:
+        """As :meth:`import_file`, with a file of our own on the registry's filesystem, which is moved.
+
+        Reserve the room for it (:meth:`reserve`) before it is written. What is refused stays at ``path``.
+
+        Raises:
+            NameSyntaxError, ModelRefusedError, StorageError: As :meth:`import_file`.
+        """
+        ref = importing.local_ref(ref)
+        source = await asyncio.to_thread(importing.inspect, path)
+        new = await asyncio.to_thread(importing.take, source, ref)
+        async with self._state.lock:
+            self._check_free(ref, new.file_sha256)
+            await self._adopt(path, new)
+        await self._tell_imported(new)
         return self._state.exact(ref)
 
     async def install(self, new: NewArtifact) -> InstalledArtifact:
@@ -344,6 +361,11 @@ class Registry:
             log.error("model_broken", ref=artifact.ref, path=str(artifact.path))
             message = f"the file of {artifact.ref} is missing or has another length"
             await self._emit("model_broken", ref=artifact.ref, code="file_missing", message=message)
+
+    async def _tell_imported(self, new: NewArtifact) -> None:
+        await self._emit(
+            "model_imported", audit=True, ref=new.ref, file_sha256=new.file_sha256, bytes=new.length
+        )
 
     def _check_free(self, ref: str, sha256: str) -> None:
         for artifact in self._state.artifacts:
