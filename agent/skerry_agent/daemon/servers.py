@@ -51,7 +51,8 @@ def bind_tcp(host: str, port: int) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise WorldError(
-                f"port {port} on {host} is taken: stop what uses it (ss -ltnp), or set api.port to another"
+                f"port {port} on {host} is taken: stop what uses it (ss -ltnp), or set api.port"
+                " (SKERRY_AGENT_API__PORT) to another"
             ) from error
         raise WorldError(
             f"cannot listen on {host}:{port}: {error.strerror}; see api.host and api.port"

@@ -3,18 +3,20 @@
 import difflib
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+from pydantic_settings.exceptions import SettingsError
 
 from skerry_agent.errors import UsageError
 from skerry_agent.settings.model import BUNDLE_SECTIONS, AgentSettings
 
 Settings = Mapping[str, Mapping[str, Any]]
 DEFAULT_FILE = Path("/etc/skerry/agent.toml")
+_PREFIX = "SKERRY_AGENT_"
 
 
 def load_settings(
@@ -77,11 +79,14 @@ def _check_keys(settings: Mapping[str, Any], origin: str) -> None:
 
 
 def _check_environment(environment: Mapping[str, str]) -> None:
-    prefix = "SKERRY_AGENT_"
-    known = [f"{prefix}{s}__{k}".upper() for s in AgentSettings.model_fields for k in _fields(s)]
+    known = [_variable(s, k) for s in AgentSettings.model_fields for k in _fields(s)]
     for name in environment:
-        if name.startswith(prefix) and "__" in name and name not in known:
+        if name.startswith(_PREFIX) and "__" in name and name not in known:
             raise UsageError(_unknown("the environment", name, name, known))
+
+
+def _variable(section: str, key: str) -> str:
+    return f"{_PREFIX}{section}__{key}".upper()
 
 
 def _unknown(origin: str, shown: str, name: str, valid: Any) -> str:
@@ -133,5 +138,18 @@ def _build(values: Settings, flags: Settings, origin: str, *, environment: bool 
         return Layered()
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{origin}: {where}: {first['msg']} (got {first.get('input')!r})") from error
+        place = [str(part) for part in first["loc"]]
+        if environment and _is_from_environment(place, flags):
+            origin = f"the environment variable {_variable(*place[:2])}"
+        raise UsageError(
+            f"{origin}: {'.'.join(place)}: {first['msg']} (got {first.get('input')!r})"
+        ) from error
+    except SettingsError as error:
+        raise UsageError(f"the environment: {error}; write SKERRY_AGENT_SECTION__KEY=value") from error
+
+
+def _is_from_environment(place: Sequence[str], flags: Settings) -> bool:
+    """Whether a value came from the environment, which wins over the file, and loses against flags."""
+    if len(place) < 2 or place[1] in flags.get(place[0], {}):  # noqa: PLR2004 - section and key
+        return False
+    return _variable(place[0], place[1]) in os.environ

@@ -23,7 +23,7 @@ def find_binary(configured: Path | None) -> Path:
     if configured is not None:
         if os.access(configured, os.X_OK) and configured.is_file():
             return configured.resolve()
-        raise WorldError(f"{configured} is not a program: correct the broker's 'binary' setting")
+        raise WorldError(f"{configured} is not a program: correct broker.binary")
     search = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SBIN_FOLDERS])
     found = shutil.which("mosquitto", path=search)
     if found is None:
@@ -43,7 +43,7 @@ def check_port_is_free(settings: BrokerSettings) -> None:
     if is_listening(settings):
         raise WorldError(
             f"port {settings.port} is taken: stop the program that listens there "
-            "(a system-wide mosquitto?), or give the broker another port"
+            "(a system-wide mosquitto?), or set broker.port (SKERRY_BROKER__PORT) to another"
         )
 
 
@@ -76,7 +76,7 @@ def is_listening(settings: BrokerSettings) -> bool:
                 return True
             if settings.bind_address is not None and error.errno == errno.EADDRNOTAVAIL:
                 raise UsageError(
-                    f"{address} is not an address of this machine: correct the broker's 'bind_address'"
+                    f"{address} is not an address of this machine: correct broker.bind_address"
                 ) from error
     return False
 

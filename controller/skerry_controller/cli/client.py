@@ -168,9 +168,15 @@ def over_http(url: str, token: str) -> httpx.AsyncClient:
     """An HTTP client for the controller at ``url``.
 
     Raises:
-        UsageError: That is no URL.
+        UsageError: That is no URL, or no token.
     """
-    parts = urlsplit(url)
+    if not (token.isascii() and token.isprintable()):
+        raise UsageError("the administrator's token was mistyped: copy it again, whole and alone")
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise UsageError(f"{url!r} is not a URL ({error}): write one such as {DEFAULT_URL}") from error
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(f"{url!r} is not a URL: write one such as {DEFAULT_URL}")
     return httpx.AsyncClient(

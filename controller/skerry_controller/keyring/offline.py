@@ -150,7 +150,10 @@ class Keyring:
         try:
             key = unseal(content, self._passphrase, role, self._settings)
         except WrongPassphraseError as error:
-            raise UsageError(f"the passphrase does not open the {role} key in {self._folder}") from error
+            raise UsageError(
+                f"the passphrase does not open the {role} key in {self._folder}: type it again, or correct"
+                " SKERRY_KEYRING_PASSPHRASE"
+            ) from error
         except SealError as error:
             raise UsageError(f"{path} is damaged ({error}): use your backup of the keyring") from error
         public = key.public_key()

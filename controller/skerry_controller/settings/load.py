@@ -3,7 +3,7 @@
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,11 +91,15 @@ def _check_keys(settings: Mapping[str, Any], origin: str) -> None:
 
 
 def _check_environment(environment: Mapping[str, str]) -> None:
-    known = [f"{_PREFIX}{s}__{k}".upper() for s in ControllerSettings.model_fields for k in _fields(s)]
+    known = [_variable(s, k) for s in ControllerSettings.model_fields for k in _fields(s)]
     for name in environment:
         ours = name.startswith(_PREFIX) and not name.startswith(_AGENT_PREFIX)
         if ours and "__" in name and name not in known:
             raise UsageError(_unknown("the environment", name, name, known))
+
+
+def _variable(section: str, key: str) -> str:
+    return f"{_PREFIX}{section}__{key}".upper()
 
 
 def _unknown(origin: str, shown: str, name: str, valid: Iterable[str]) -> str:
@@ -139,7 +143,18 @@ def _build(values: Settings, flags: Settings, origin: str) -> ControllerSettings
         return Layered()
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{origin}: {where}: {first['msg']} (got {first.get('input')!r})") from error
+        place = [str(part) for part in first["loc"]]
+        if _is_from_environment(place, flags):
+            origin = f"the environment variable {_variable(*place[:2])}"
+        raise UsageError(
+            f"{origin}: {'.'.join(place)}: {first['msg']} (got {first.get('input')!r})"
+        ) from error
     except SettingsError as error:
         raise UsageError(f"the environment: {error}; write SKERRY_SECTION__KEY=value") from error
+
+
+def _is_from_environment(place: Sequence[str], flags: Settings) -> bool:
+    """Whether a value came from the environment, which wins over the file, and loses against flags."""
+    if len(place) < 2 or place[1] in flags.get(place[0], {}):  # noqa: PLR2004 - section and key
+        return False
+    return _variable(place[0], place[1]) in os.environ
