@@ -65,7 +65,9 @@ def parse_token(text: str) -> EnrollmentToken:
     try:
         checked = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
         body, checksum = checked[:-4], checked[-4:]
-        if zlib.crc32(body).to_bytes(4, "big") != checksum:
+        # Base64 leaves bits of the last character unused: one way of writing a token, not several.
+        canonical = base64.urlsafe_b64encode(checked).decode("ascii").rstrip("=")
+        if canonical != encoded or zlib.crc32(body).to_bytes(4, "big") != checksum:
             raise MalformedError("the enrollment token was cut or mistyped; copy it again")
         token = msgspec.json.decode(body, type=EnrollmentToken)
         check_sha256(token.authority_sha256)

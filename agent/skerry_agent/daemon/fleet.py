@@ -160,6 +160,10 @@ def _assemble(
         await engine.rollback(arguments.get("slot", ""))
         return CommandOutcome(ok=True, message="rolled back")
 
+    def nudge() -> None:
+        engine.nudge()
+        configs.nudge()
+
     fleet_link = FleetLink(identity, trust, local.time)
     sync = SyncService(
         connector=fleet_link,
@@ -172,6 +176,7 @@ def _assemble(
         report=_report_sources(local, trust, engine, configs, inventory),
         certificate=fleet_link,
         commands={"rollback": roll_back},
+        on_connected=nudge,
         limits=sync_limits(local.settings.sync),
     )
     link.requester = sync.requester

@@ -24,7 +24,7 @@ def code_of(error: ProtocolError) -> str:
     if isinstance(error, TooLargeError):
         return "too_large"
     if isinstance(error, UnsupportedVersionError):
-        return "unsupported_version"
+        return "future_version"
     return "malformed"
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from skerry_agent.outbox import Outbox
 from skerry_agent.sync.acks import AckHandler
@@ -35,6 +35,21 @@ async def _ping(_arguments: Mapping[str, str]) -> CommandOutcome:
     return CommandOutcome(ok=True, message="pong")
 
 
+class _WhenConnected:
+    """A session listener for somebody who needs no more than to know of the beginning."""
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
+
+    def session_started(self, frame_bytes: int) -> None:
+        """Pass it on."""
+        del frame_bytes
+        self._notify()
+
+    def session_ended(self) -> None:
+        """Of no interest here."""
+
+
 class SyncService:
     """The device's side of the protocol. Make it on the loop, then :meth:`run` it.
 
@@ -49,6 +64,7 @@ class SyncService:
         report: Where the parts of reports come from.
         certificate: For renewal; None never renews.
         commands: Name -> handler; ``ping`` and ``report`` are there already.
+        on_connected: Called on the loop when a session begins: what waits for the network need wait no longer.
         limits: Times and bounds.
 
     Attributes:
@@ -69,6 +85,7 @@ class SyncService:
         report: ReportSources,
         certificate: CertificateHolder | None = None,
         commands: Mapping[str, CommandHandler] | None = None,
+        on_connected: Callable[[], None] | None = None,
         limits: SyncLimits | None = None,
     ) -> None:
         limits = limits or SyncLimits()
@@ -137,6 +154,8 @@ class SyncService:
         )
         for listener in (self.requester, refusals, self._pump, self._reporter, self._refresher):
             session.listen(listener)
+        if on_connected is not None:
+            session.listen(_WhenConnected(on_connected))
         self._renewal = (
             Renewal(certificate, self.requester, outbox, clock, limits) if certificate is not None else None
         )

@@ -106,14 +106,14 @@ async def test_an_expired_desired_state_is_refused(make_device: Any) -> None:
         pytest.param(lambda _c: b"not json", "malformed", id="not JSON"),
         pytest.param(lambda c: seal("desired", b'"text"', [c.director]), "malformed", id="no object"),
         pytest.param(lambda c: changed(c, surprise=1), "malformed", id="an unknown field"),
-        pytest.param(lambda c: changed(c, v=2), "unsupported_version", id="a later version"),
+        pytest.param(lambda c: changed(c, v=2), "future_version", id="a later version"),
         pytest.param(lambda c: c.command("ping"), "bad_signature", id="a command in its place"),
         pytest.param(
             lambda c: c.desired(7).replace(b'"number":7', b'"number":8'), "bad_signature", id="altered bytes"
         ),
         pytest.param(
             lambda c: c.desired(7).replace(b'{"v":1,"kind"', b'{"v":9,"kind"'),
-            "unsupported_version",
+            "future_version",
             id="a later envelope",
         ),
     ],

@@ -50,7 +50,7 @@ async def test_a_flood_is_bounded_and_what_was_left_out_is_counted() -> None:
     [
         (SignatureError(""), "bad_signature"),
         (TooLargeError(""), "too_large"),
-        (UnsupportedVersionError(""), "unsupported_version"),
+        (UnsupportedVersionError(""), "future_version"),
         (MalformedError(""), "malformed"),
         (NameSyntaxError(""), "malformed"),
     ],
