@@ -5,6 +5,7 @@ from skerry_protocol.errors import MalformedError, NameSyntaxError
 from skerry_protocol.generation import Generation
 from skerry_protocol.limits import DEFAULT_LIMITS
 from skerry_protocol.names import Channel, check_device, check_sha256, parse_target_path
+from skerry_protocol.numbers import Whole
 
 
 class TargetRef(Part, frozen=True):
@@ -12,7 +13,7 @@ class TargetRef(Part, frozen=True):
 
     path: str
     sha256: str
-    length: int
+    length: Whole
 
 
 class DesiredSlot(Part, frozen=True):
@@ -27,7 +28,7 @@ class DesiredSlot(Part, frozen=True):
 
     target: TargetRef
     adapters: tuple[TargetRef, ...] = ()
-    attempt: int = 1
+    attempt: Whole = 1
     rollout: str | None = None
 
 
@@ -47,9 +48,9 @@ class DesiredState(Document, frozen=True):
     device: str
     id: str
     generation: Generation
-    issued_at: int
-    expires_at: int
-    minimum_versions: dict[str, int] = {}
+    issued_at: Whole
+    expires_at: Whole
+    minimum_versions: dict[str, Whole] = {}
     slots: dict[str, DesiredSlot] = {}
     configs: tuple[TargetRef, ...] = ()
 

@@ -3,6 +3,7 @@
 from typing import Literal, Self
 
 from skerry_protocol.codec import Part
+from skerry_protocol.numbers import Whole
 
 Verdict = Literal["newer", "same", "older", "conflict"]
 
@@ -10,8 +11,8 @@ Verdict = Literal["newer", "same", "older", "conflict"]
 class Generation(Part, frozen=True, order=True):
     """(epoch, number). The epoch comes from the trust document, the number from the database."""
 
-    epoch: int
-    number: int
+    epoch: Whole
+    number: Whole
 
     def next(self) -> Self:
         """The generation after this one, within the epoch."""

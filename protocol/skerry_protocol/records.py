@@ -14,6 +14,7 @@ from skerry_protocol.codec import Document, check_size, decode, encode
 from skerry_protocol.errors import MalformedError, NameSyntaxError, TooLargeError, UnsupportedVersionError
 from skerry_protocol.limits import DEFAULT_LIMITS
 from skerry_protocol.names import check_device
+from skerry_protocol.numbers import Whole
 
 RecordKind = Literal["sample", "event", "audit"]
 Value = str | int | float | bool | None
@@ -52,8 +53,8 @@ class Acknowledgement(Document, frozen=True):
 
     device: str
     id: str
-    issued_at: int
-    expires_at: int
+    issued_at: Whole
+    expires_at: Whole
     streams: dict[str, list[tuple[int, int]]]
 
 

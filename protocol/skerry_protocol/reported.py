@@ -4,9 +4,12 @@ from typing import Literal
 
 from skerry_protocol.codec import Document, Part, decode, encode
 from skerry_protocol.errors import MalformedError, NameSyntaxError
-from skerry_protocol.generation import GenerationMark
+from skerry_protocol.generation import ZERO, GenerationMark
 from skerry_protocol.limits import DEFAULT_LIMITS
 from skerry_protocol.names import check_device
+from skerry_protocol.numbers import MAX_REPORTED, Whole
+
+_MAX_BOOT_ID_CHARACTERS = 64
 
 SlotState = Literal[
     "idle",
@@ -59,10 +62,10 @@ class SlotReport(Part, frozen=True):
     active: RunningVersion | None = None
     target_path: str | None = None
     target_sha256: str | None = None
-    attempt: int = 0
-    bytes_done: int = 0
-    bytes_total: int = 0
-    bytes_fetched: int = 0
+    attempt: Whole = 0
+    bytes_done: Whole = 0
+    bytes_total: Whole = 0
+    bytes_fetched: Whole = 0
     reason: Reason | None = None
     figures: dict[str, float] = {}
 
@@ -83,16 +86,16 @@ class Inventory(Part, frozen=True):
     arch: str = ""
     os: str = ""
     cpu_model: str = ""
-    cpu_count: int = 0
-    memory_bytes: int = 0
-    disk_bytes: int = 0
+    cpu_count: Whole = 0
+    memory_bytes: Whole = 0
+    disk_bytes: Whole = 0
 
 
 class ReportedState(Document, frozen=True):
     """One device's report.
 
     Attributes:
-        boot_id: Random, new at each start of the agent.
+        boot_id: Random, new at each start of the agent; 1 to 64 characters.
         counter: Rises with each report of a boot.
         reported_at: The device's trusted time, Unix seconds.
         desired: Generation and hash of the newest desired state that it accepted.
@@ -102,15 +105,15 @@ class ReportedState(Document, frozen=True):
 
     device: str
     boot_id: str
-    counter: int
-    reported_at: int
+    counter: Whole
+    reported_at: Whole
     agent_version: str
     desired: GenerationMark | None = None
     slots: dict[str, SlotReport] = {}
     configs: tuple[ConfigReport, ...] = ()
     inventory: Inventory = Inventory()
-    metadata_versions: dict[str, int] = {}
-    trust_epoch: int = 0
+    metadata_versions: dict[str, Whole] = {}
+    trust_epoch: Whole = 0
     unsigned: tuple[str, ...] = ()
 
 
@@ -138,9 +141,17 @@ def decode_reported(payload: bytes) -> ReportedState:
         check_device(report.device)
     except NameSyntaxError as error:
         raise MalformedError(f"reported state: {error}") from error
-    if report.counter < 0 or not report.boot_id:
-        raise MalformedError("reported state: boot id and counter are needed")
+    if not 1 <= len(report.boot_id) <= _MAX_BOOT_ID_CHARACTERS:
+        raise MalformedError(f"reported state: the boot id has 1 to {_MAX_BOOT_ID_CHARACTERS} characters")
+    _check_reported_numbers(report)
     return report
+
+
+def _check_reported_numbers(report: ReportedState) -> None:
+    """Whoever answers counts on from these: an honest device never comes near the bound."""
+    held = report.desired.generation if report.desired is not None else ZERO
+    if max(held.epoch, held.number, *(slot.attempt for slot in report.slots.values())) > MAX_REPORTED:
+        raise MalformedError(f"reported state: a generation or attempt is above {MAX_REPORTED}")
 
 
 def encode_status(status: Status) -> bytes:

@@ -14,6 +14,7 @@ from skerry_protocol.codec import Document, Part, check_size, decode, encode
 from skerry_protocol.errors import MalformedError, NameSyntaxError, UnsupportedVersionError
 from skerry_protocol.limits import DEFAULT_LIMITS
 from skerry_protocol.names import check_device, check_sha256
+from skerry_protocol.numbers import Whole
 
 FRAME_OVERHEAD_BYTES = 512
 """Room to leave below the broker's packet limit for the topic, the properties and the frame's own fields."""
@@ -26,8 +27,8 @@ class MetadataRequest(Part, frozen=True, kw_only=True, tag_field="op", tag="meta
 
     id: str
     name: str
-    offset: int = 0
-    length: int
+    offset: Whole = 0
+    length: Whole
 
 
 class RangeRequest(Part, frozen=True, tag_field="op", tag="range"):
@@ -35,8 +36,8 @@ class RangeRequest(Part, frozen=True, tag_field="op", tag="range"):
 
     id: str
     sha256: str
-    offset: int
-    length: int
+    offset: Whole
+    length: Whole
 
 
 class CapabilityRequest(Part, frozen=True, tag_field="op", tag="capability"):
@@ -73,8 +74,8 @@ class ResponseFrame(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     v: int
     id: str
     status: ResponseStatus
-    total: int
-    offset: int
+    total: Whole
+    offset: Whole
     body: bytes
 
 
@@ -88,8 +89,8 @@ class Capability(Document, frozen=True):
 
     device: str
     request: str
-    issued_at: int
-    expires_at: int
+    issued_at: Whole
+    expires_at: Whole
     sha256: str
     urls: tuple[str, ...]
     authority_pem: str | None = None
@@ -100,8 +101,8 @@ class Certificate(Document, frozen=True):
 
     device: str
     request: str
-    issued_at: int
-    expires_at: int
+    issued_at: Whole
+    expires_at: Whole
     certificate_pem: str
 
 

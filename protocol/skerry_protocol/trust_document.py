@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from skerry_protocol.codec import Document, Part, decode, encode
 from skerry_protocol.errors import MalformedError, NameSyntaxError
 from skerry_protocol.limits import DEFAULT_LIMITS
+from skerry_protocol.numbers import Whole
 from skerry_protocol.signing import KeySet, load_public
 from skerry_protocol.topics import DEFAULT_ROOT, check_root
 
@@ -40,8 +41,8 @@ class TrustDocument(Document, frozen=True):
     """
 
     fleet: str
-    epoch: int
-    issued_at: int
+    epoch: Whole
+    issued_at: Whole
     directors: Directors
     authorities: Authorities
     controller_urls: tuple[str, ...]

@@ -17,6 +17,7 @@ from skerry_controller.fleet.plan_loading import load_assignments, load_plan
 from skerry_controller.fleet.settings import FleetSettings
 from skerry_protocol.desired import decode_desired
 from skerry_protocol.envelope import parse
+from skerry_protocol.errors import ProtocolError
 from skerry_protocol.generation import ZERO, Generation, GenerationMark, compare
 
 log = structlog.get_logger(__name__)
@@ -190,7 +191,12 @@ class DesiredPublisher:
             return not content.is_empty
         if digest != row.desired_content_sha256:
             return True
-        issued_at = decode_desired(parse(row.desired_envelope).payload).issued_at
+        try:
+            issued_at = decode_desired(parse(row.desired_envelope).payload).issued_at
+        except ProtocolError as error:
+            # Of another version of this program, or decayed: a new one takes its place.
+            log.warning("desired_unreadable", device=row.id, error=str(error))
+            return True
         return self._clock().timestamp() >= issued_at + self._settings.desired_renewal_s
 
     def _may_heal(self, device: str) -> bool:

@@ -7,14 +7,12 @@ import time
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from skerry_controller.authorities import Authorities
 from skerry_controller.blobs import BlobStore
 from skerry_controller.clock import Clock
 from skerry_controller.database import Database
 from skerry_controller.director import Director
-from skerry_controller.errors import ControllerError
 from skerry_controller.fleet import (
     Channels,
     ConfigAssignments,
@@ -119,7 +117,7 @@ class FleetSide:
                     self.rollouts.wake()
                 else:
                     await self.publisher.sweep()
-            except (SQLAlchemyError, ControllerError) as error:
+            except Exception as error:  # one device's row must not take the controller down
                 log.exception("sweep_failed", error=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._parts.fleet.sweep_interval_s):

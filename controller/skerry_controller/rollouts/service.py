@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from skerry_controller.audit import note
 from skerry_controller.clock import Clock
 from skerry_controller.database import AssignmentRow, Database, RolloutRow
-from skerry_controller.errors import ConflictError, ControllerError, NotFoundError
+from skerry_controller.errors import ConflictError, NotFoundError
 from skerry_controller.fleet import DesiredPublisher
 from skerry_controller.fleet.channels import active_rollout, find_artifact, find_channel
 from skerry_controller.rollouts.applying import apply_action
@@ -178,8 +177,9 @@ class Rollouts:
             self._woken.clear()
             try:
                 await self.tick()
-            except (SQLAlchemyError, ControllerError) as error:
-                # A full disk today is no reason to stop for ever: all that counts is stored.
+            except Exception as error:
+                # A full disk today, or a row that nobody foresaw, is no reason to stop for ever, or to take
+                # the controller down: all that counts is stored.
                 log.exception("rollout_tick_failed", error=str(error))
                 await asyncio.sleep(interval_s)
             await asyncio.sleep(_SHORTEST_INTERVAL_S)  # a storm of reports is looked at once

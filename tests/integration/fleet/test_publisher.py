@@ -1,6 +1,8 @@
 import pytest
 
+from skerry_controller.database import DeviceRow
 from skerry_controller.fleet import Channels, ConfigAssignments, DesiredPublisher, Devices, Reports
+from skerry_protocol.errors import ProtocolError
 from skerry_protocol.generation import Generation, GenerationMark
 from support.fake_device import FakeDevice
 from support.fleet_side import CHANNEL, House, Sent
@@ -138,3 +140,33 @@ async def test_a_device_that_is_online_and_behind_gets_it_at_the_next_sweep(
     await reports.note_presence(device.id, device.status(online=True), retained=False)
     await publisher.sweep()
     assert len(sent.messages) == 2
+
+
+async def test_a_device_that_reports_an_absurd_generation_stops_nobody_else(
+    house: House,
+    sent: Sent,
+    publisher: DesiredPublisher,
+    reports: Reports,
+    device: FakeDevice,
+    channel: str,
+) -> None:
+    other = await house.add_device(site="lab")
+    await publisher.refresh()
+    device.mark = GenerationMark(generation=Generation(epoch=1, number=2**63 - 1), sha256="a" * 64)
+    with pytest.raises(ProtocolError):
+        await reports.accept(device.id, device.report())
+    await house.add_artifact("tuning@1", kind="config")
+    await ConfigAssignments(house.database, house.clock).assign("tuning@1", selector="", actor="admin:a")
+    assert set(await publisher.refresh()) == {device.id, other.id}
+    assert len(await Devices(house.database, house.clock).list()) == 2
+
+
+async def test_a_row_that_cannot_be_read_costs_its_own_device_only(
+    house: House, sent: Sent, publisher: DesiredPublisher, device: FakeDevice, channel: str
+) -> None:
+    other = await house.add_device(site="lab")
+    await publisher.refresh()
+    async with house.database.transaction() as session:
+        (await session.get_one(DeviceRow, device.id)).desired_envelope = b"decayed"
+    house.clock.forward(20 * 86400)
+    assert set(await publisher.refresh()) == {device.id, other.id}

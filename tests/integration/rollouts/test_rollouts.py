@@ -1,7 +1,9 @@
 """Rollouts on a real database, with devices that follow what was published for them."""
 
+import asyncio
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from skerry_controller.audit import entries
@@ -9,6 +11,7 @@ from skerry_controller.director import Director
 from skerry_controller.errors import ConflictError, NotFoundError, UsageError
 from skerry_controller.fleet import Channels, DesiredPublisher, DeviceKeys, Reports, TrustState
 from skerry_controller.rollouts import RolloutRequest, Rollouts, RolloutView
+from skerry_protocol.errors import ProtocolError
 from skerry_protocol.reported import Reason, SlotState
 from support.fake_device import FakeDevice
 from support.fleet_side import CHANNEL, House, Sent
@@ -48,7 +51,9 @@ class Scene:
         await self.let_devices("committed")
 
     async def create(self, to: str = "m@2", **settings: str) -> RolloutView:
-        return await self.rollouts.create(RolloutRequest(CHANNEL, to, **{"soak": "0s", **settings}), actor=ADMIN)
+        return await self.rollouts.create(
+            RolloutRequest(CHANNEL, to, **{"soak": "0s", **settings}), actor=ADMIN
+        )
 
     async def let_devices(self, state: SlotState, *, only: list[FakeDevice] | None = None) -> int:
         """Devices follow what they got and report how it ended; how many had something new."""
@@ -254,3 +259,39 @@ async def test_the_audit_log_tells_the_story(scene: Scene) -> None:
         ("system", "rollout_succeeded"),
         ("admin:a", "rollout_created"),
     ]
+
+
+async def test_a_device_that_reports_absurd_attempts_stops_nobody_elses_rollout(scene: Scene) -> None:
+    await scene.fill(2)
+    liar, honest = scene.devices
+    slot = msgspec.structs.replace(liar.slots[CHANNEL], attempt=2**63 - 1)
+    liar.slots[CHANNEL] = slot
+    with pytest.raises(ProtocolError):
+        await scene.reports.accept(liar.id, liar.report())
+    await scene.create(waves="100%", max_failures="50%")
+    await scene.let_devices("committed", only=[honest])
+    assert honest.slots[CHANNEL].target_path == "models/m/2.json"
+
+
+async def test_the_planner_goes_on_after_something_unforeseen(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await scene.fill(1)
+    calls = 0
+    done = asyncio.Event()
+
+    async def tick(**_: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OverflowError("a row that nobody foresaw")
+        done.set()
+
+    monkeypatch.setattr(scene.rollouts, "tick", tick)
+    task = asyncio.create_task(scene.rollouts.run(0.01))
+    try:
+        async with asyncio.timeout(5):
+            await done.wait()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
