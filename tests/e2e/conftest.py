@@ -27,6 +27,18 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
         yield controller
 
 
+@pytest.fixture(scope="session")
+def lasting_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+    """A running controller for tests that leave nothing behind but artifacts and devices of their own."""
+    controller = Controller.in_folder(tmp_path_factory.mktemp("lasting-house"))
+    with ExitStack() as stack:
+        stack.callback(controller.service.stop)
+        controller.init()
+        controller.start()
+        yield controller
+        assert "Traceback" not in controller.service.output()
+
+
 @pytest.fixture
 def start_device(tmp_path: Path) -> Iterator[StartDevice]:
     """Enroll and start devices; all are stopped in the end."""

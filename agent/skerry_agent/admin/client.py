@@ -14,7 +14,6 @@ import msgspec
 from skerry_agent.admin.app import IMPORT_OPERATION
 from skerry_agent.admin.at_rest import AtRest
 from skerry_agent.errors import UsageError, WorldError
-from skerry_agent.registry import check_import
 from skerry_agent.state import StateFolder
 
 Progress = Callable[[int, int], None]
@@ -75,8 +74,6 @@ class _SocketClient:
         return self._post(f"/v1/{operation}", msgspec.json.encode(arguments), {})
 
     def import_file(self, path: Path, name: str, progress: Progress) -> dict[str, Any]:
-        # The daemon checks again; but it does not know the file's own name, and a refusal needs no transfer.
-        check_import(path, name)
         size = path.stat().st_size
         with path.open("rb") as file:
             body = _Watched(file, lambda done: progress(done, size))

@@ -124,9 +124,13 @@ def import_file(
 ) -> None:
     """Take a model file into this device's registry. It is unsigned, so it stays below local/."""
     from skerry_agent.cli.show import show_import, transfer_bar  # noqa: PLC0415 - heavy
+    from skerry_agent.registry import check_import  # noqa: PLC0415 - see above
 
     if not file.is_file():
         raise UsageError(f"{file} is not a file: give the .gguf file itself")
+    # The registry checks again; but a running agent does not know the file's own name, and a refusal
+    # needs no transfer.
+    check_import(file, name)
     client = _client(state)
     with transfer_bar(f"importing {file.name}", hidden=as_json) as progress:
         result = client.import_file(file.resolve(), name, progress)
