@@ -5,6 +5,7 @@ and two writers never meet. WAL with ``synchronous=FULL``: at NORMAL a power cut
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,11 @@ _BUSY_TIMEOUT_S = 10.0
 """How long to wait for another process that writes (a command while the daemon runs)."""
 _CACHE_KIB = 512
 """Page cache of one connection; SQLite's default of 2 MiB, twice, is much for a small daemon."""
+_PRIMARY_CODE = 0xFF
+"""SQLite's extended result codes stand above it."""
+_OFTEN_NO_ROOM = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+"""What it says when there is no room for the files beside the database."""
+_SCARCE_BYTES = 256 * 1024
 
 
 class DatabaseError(WorldError):
@@ -106,12 +112,19 @@ class Database:
     def _explain(self, error: sqlite3.DatabaseError) -> Exception:
         if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
             return error
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY_CODE
+        if code == sqlite3.SQLITE_FULL or (code in _OFTEN_NO_ROOM and self._free_bytes() < _SCARCE_BYTES):
             return DatabaseFullError(f"no room on the disk for {self.path}: free some space")
-        code = getattr(error, "sqlite_errorcode", None)
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return DatabaseError(f"{self.path} is damaged ({error}): move it away and start again")
         return DatabaseError(f"{self.path}: {error}")
+
+    def _free_bytes(self) -> int:
+        try:
+            figures = os.statvfs(self.path.parent)
+        except OSError:
+            return _SCARCE_BYTES
+        return figures.f_bavail * figures.f_frsize
 
     def _open_writer(self, migrations: Sequence[Migration]) -> None:
         self._write_connection = connection = self._connect()

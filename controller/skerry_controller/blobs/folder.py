@@ -44,6 +44,19 @@ class FolderBlobStore:
             partial.unlink(missing_ok=True)  # noqa: ASYNC240 - as said, and quick
         return length
 
+    async def check_room(self, length: int) -> None:
+        """Refuse a blob of ``length`` bytes that does not fit.
+
+        Raises:
+            WorldError: Says how many bytes are missing.
+        """
+        free = await asyncio.to_thread(self._free_bytes)
+        if length > free:
+            raise WorldError(
+                f"{length} bytes are needed in {self._folder} and {length - free} of them are missing:"
+                " free space on that disk, then try again"
+            )
+
     async def read_range(self, sha256: str, offset: int, length: int) -> bytes:
         """At most ``length`` bytes from ``offset``."""
         if offset < 0 or length < 0:
@@ -98,6 +111,14 @@ class FolderBlobStore:
             )
         await asyncio.to_thread(_sync, file)
         return length
+
+    def _free_bytes(self) -> int:
+        try:
+            make_private_folder(self._folder)
+            figures = os.statvfs(self._folder)
+        except OSError as error:
+            raise self._failed(error) from error
+        return figures.f_bavail * figures.f_frsize
 
     def _open_partial(self) -> BinaryIO:
         partial = self._folder / "partial"

@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from skerry_controller.blobs.folder import FolderBlobStore
 from skerry_controller.blobs.settings import BlobSettings
 from skerry_controller.blobs.store import BlobNotFoundError, BlobRefusedError
+from skerry_controller.errors import WorldError
 from skerry_controller.operator_api.dependencies import provide
 
 log = structlog.get_logger(__name__)
@@ -35,6 +36,16 @@ async def look(sha256: str, blobs: Blobs) -> Response:
     return Response(headers={"Content-Length": str(length)})
 
 
+async def _check_room(request: Request, blobs: FolderBlobStore) -> None:
+    try:
+        await blobs.check_room(int(request.headers.get("content-length", 0)))
+    except WorldError:
+        # An answer before the end of the request is lost on a sender that does not listen yet.
+        async for _ in request.stream():
+            pass
+        raise
+
+
 @router.put("/{sha256}", summary="Store the request's body as this blob")
 async def upload(sha256: str, request: Request, blobs: Blobs, limits: Limits) -> BlobBody:
     """Hash the body while it streams in; other bytes than promised are refused and not kept."""
@@ -42,6 +53,7 @@ async def upload(sha256: str, request: Request, blobs: Blobs, limits: Limits) ->
     if stored is not None:
         return BlobBody(sha256=sha256, length=stored)
     try:
+        await _check_room(request, blobs)
         length = await blobs.write(sha256, request.stream(), max_bytes=limits.max_blob_bytes)
     except ClientDisconnect as error:
         raise BlobRefusedError(f"the upload of {sha256} broke off: nothing was kept") from error

@@ -7,13 +7,15 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
 from skerry_controller.errors import WorldError
 
 _BUSY_TIMEOUT_MS = 10_000
 _WRITES = "skerry_writes"
+_PRIMARY_CODE = 0xFF
+"""SQLite's extended result codes stand above it."""
 
 
 class Database:
@@ -60,6 +62,7 @@ class Database:
 
         Raises:
             RuntimeError: This task is already inside a transaction.
+            WorldError: There is no room on the disk; nothing was changed.
         """
         task = asyncio.current_task()
         if self._writer is not None and self._writer is task:
@@ -69,6 +72,12 @@ class Database:
             try:
                 async with self._writing_sessions.begin() as session:
                     yield session
+            except OperationalError as error:
+                if getattr(error.orig, "sqlite_errorcode", 0) & _PRIMARY_CODE != sqlite3.SQLITE_FULL:
+                    raise
+                raise WorldError(
+                    f"no room on the disk for {self._engine.url.database}: free some space, then try again"
+                ) from error
             finally:
                 self._writer = None
 
