@@ -15,6 +15,7 @@ from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
 from skerry_agent.runtime.errors import NoChatTemplateError, PromptTooLongError
 from skerry_agent.runtime.requests import FinishReason, GenerateRequest, Sampling, Timings, Usage
 from skerry_agent.runtime.text_stream import TextStream
+from skerry_agent.runtime.thread_governor import ThreadControl
 from skerry_agent.runtime.wire import Cancelled, Failed, Finished, FromRunner, Progress, Token
 
 # Some of llama.cpp's pre-tokenizers recurse for each character (std::regex), which ends the usual 8 MiB at
@@ -97,6 +98,7 @@ class Engine:
         template: Its chat template; None when it has none; an error when that is broken.
         bos_text: Text of its begin-of-sequence token, "" for none.
         emit: Takes the events, from the engine's thread and from that of ``cancel``.
+        threads: Adapts the model's threads after each step; None leaves them.
     """
 
     def __init__(
@@ -106,11 +108,13 @@ class Engine:
         template: ChatTemplate | TemplateBrokenError | None,
         bos_text: str,
         emit: Callable[[FromRunner], None],
+        threads: ThreadControl | None = None,
     ) -> None:
         self._model = model
         self._template = template
         self._bos_text = bos_text
         self._emit = emit
+        self._threads = threads
         self._wakeup = threading.Condition()
         self._waiting: deque[_Job] = deque()
         self._running: _Job | None = None
@@ -225,6 +229,7 @@ class Engine:
             self._check(job)
             part = tokens[start : start + step]
             self._model.decode(part, start, want_logits=start + len(part) == len(tokens))
+            self._after_step()
             self._show_progress(job)
         job.prompt_done = time.perf_counter()
 
@@ -247,7 +252,12 @@ class Engine:
                 self._send_text(job, stream.finish())
                 return "length"
             self._model.decode([token], position, want_logits=True)
+            self._after_step()
             position += 1
+
+    def _after_step(self) -> None:
+        if self._threads is not None:
+            self._threads.after_step()
 
     def _check(self, job: _Job) -> None:
         if job.cancelled:

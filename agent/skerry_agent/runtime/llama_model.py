@@ -198,6 +198,10 @@ class LlamaModel:
         """Whether this token ends a generation."""
         return bool(lib.llama_vocab_is_eog(self._vocab, token))
 
+    def set_threads(self, threads: int) -> None:
+        """Use another number of threads from the next ``decode`` on."""
+        lib.llama_set_n_threads(self._context, threads, threads)
+
     def forget(self) -> None:
         """Clear the context for another sequence."""
         self._has_logits = False

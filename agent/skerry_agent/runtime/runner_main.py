@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from skerry_agent.runtime.cpu_times import CpuClock
 from skerry_agent.runtime.wire import (
     HEADER,
     Cancel,
@@ -96,6 +97,7 @@ def _run(pipe: _Pipe) -> int:
     from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError  # noqa: PLC0415
     from skerry_agent.runtime.engine import Engine  # noqa: PLC0415
     from skerry_agent.runtime.llama_model import LlamaModel, LoadRefusedError  # noqa: PLC0415
+    from skerry_agent.runtime.thread_governor import ThreadControl, ThreadGovernor  # noqa: PLC0415
 
     try:
         model = LlamaModel(
@@ -113,7 +115,10 @@ def _run(pipe: _Pipe) -> int:
             template = ChatTemplate(source, bos_token=model.bos_text, eos_token=model.eos_text)
         except TemplateBrokenError as error:
             template = error
-    engine = Engine(model, template=template, bos_text=model.bos_text, emit=pipe.send)
+    clock = CpuClock()
+    threads = ThreadControl(ThreadGovernor(load.threads, clock.cores), clock, model.set_threads)
+    engine = Engine(model, template=template, bos_text=model.bos_text, emit=pipe.send, threads=threads)
+    threads.after_step()
     engine.start()
     pipe.send(
         Ready(

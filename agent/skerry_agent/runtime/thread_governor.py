@@ -1,0 +1,139 @@
+"""How many threads the engine should use beside what else runs on the device.
+
+llama.cpp's threads meet at a barrier after each of some hundred operations of a token, and spin while they
+wait. When one of them has no core, all the others burn theirs until it gets one again: with a second busy
+process on two cores, two threads make a tenth of the tokens that one thread makes. So there should never be
+more threads than cores that the others leave free.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from skerry_agent.runtime.cpu_times import CpuClock, CpuTimes
+
+
+@dataclass(frozen=True, slots=True)
+class GovernorLimits:
+    """When the number of threads changes.
+
+    Attributes:
+        window_s: The others' load is measured over at least this time.
+        max_window_s: A longer time between two readings says nothing of now: the engine had nothing to do.
+        lower_cores: Load of the others, in cores, that may share a core with one of our threads.
+        raise_cores: Under this load one more thread may come back. The space between keeps it steady.
+        raise_after_s: So long that has to hold; it doubles each time that a raise turns out wrong.
+        raise_after_max_s: The longest such time.
+    """
+
+    window_s: float = 0.2
+    max_window_s: float = 2.0
+    lower_cores: float = 0.5
+    raise_cores: float = 0.3
+    raise_after_s: float = 1.0
+    raise_after_max_s: float = 30.0
+
+
+class ThreadGovernor:
+    """Says how many threads to use.
+
+    Args:
+        max_threads: The most.
+        cores: How many cores the readings are of.
+        limits: When to change.
+
+    Attributes:
+        threads: What it says now.
+        others_cores: Load of the others when last measured, in cores.
+        changes: How often ``threads`` has changed.
+    """
+
+    def __init__(self, max_threads: int, cores: int, limits: GovernorLimits | None = None) -> None:
+        self._max = max_threads
+        self._cores = cores
+        self._limits = limits or GovernorLimits()
+        self.threads = max_threads
+        self.others_cores = 0.0
+        self.changes = 0
+        self._last: CpuTimes | None = None
+        self._raise_after_s = self._limits.raise_after_s
+        self._room_since: float | None = None
+        self._raised_at = float("-inf")
+
+    def due(self, wall: float) -> bool:
+        """Whether a reading is wanted at this monotonic time, in seconds."""
+        return self._last is None or wall - self._last.wall >= self._limits.window_s
+
+    def observe(self, now: CpuTimes) -> int:
+        """Take a reading; return how many threads to use from now on."""
+        before, self._last = self._last, now
+        if before is None or not 0 < (wall := now.wall - before.wall) <= self._limits.max_window_s:
+            self._begin(now.running)
+            return self.threads
+        others = (now.busy - before.busy) - (now.own - before.own)
+        self.others_cores = max(0.0, others / wall)
+        free = self._cores - self.others_cores
+        if self.threads > 1 and free < self.threads - self._limits.lower_cores:
+            self._lower(now.wall, max(1, int(free + self._limits.lower_cores)))
+        elif self.threads < self._max and free >= self.threads + 1 - self._limits.raise_cores:
+            self._consider_raise(now.wall)
+        else:
+            self._room_since = None
+        return self.threads
+
+    def _begin(self, running: int) -> None:
+        """With nothing measured, the moment has to do; it only ever lowers, since a raise costs more."""
+        self._room_since = None
+        self._set(min(self.threads, max(1, self._cores - running)))
+
+    def _lower(self, now: float, threads: int) -> None:
+        limits = self._limits
+        hasty = now - self._raised_at < self._raise_after_s
+        longer = min(self._raise_after_s * 2, limits.raise_after_max_s)
+        self._raise_after_s = longer if hasty else limits.raise_after_s
+        self._room_since = None
+        self._set(threads)
+
+    def _consider_raise(self, now: float) -> None:
+        if self._room_since is None:
+            self._room_since = now
+        if now - self._room_since >= self._raise_after_s:
+            self._room_since = None
+            self._raised_at = now
+            self._set(self.threads + 1)
+
+    def _set(self, threads: int) -> None:
+        if threads != self.threads:
+            self.threads = threads
+            self.changes += 1
+
+
+class ThreadControl:
+    """Reads the clock after the engine's steps, and sets the engine's threads as the governor says.
+
+    Args:
+        governor: Who says it.
+        clock: Where to read.
+        set_threads: Takes another number of threads.
+    """
+
+    def __init__(self, governor: ThreadGovernor, clock: CpuClock, set_threads: Callable[[int], None]) -> None:
+        self._governor = governor
+        self._clock = clock
+        self._set_threads = set_threads
+
+    @property
+    def governor(self) -> ThreadGovernor:
+        """Who says it."""
+        return self._governor
+
+    def after_step(self) -> None:
+        """Look, when it is time, and act; costs next to nothing otherwise."""
+        if not self._governor.due(time.monotonic()):
+            return
+        times = self._clock.read()
+        if times is None:
+            return
+        before = self._governor.threads
+        if self._governor.observe(times) != before:
+            self._set_threads(self._governor.threads)
