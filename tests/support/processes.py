@@ -1,6 +1,7 @@
 """Child processes of tests and the demo: their output kept, their end certain."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -17,16 +18,32 @@ class ProcessError(AssertionError):
     """A command or service did not do what it has to; the message carries its output."""
 
 
+_given: set[int] = set()
+
+
+def _can_bind(port: int) -> bool:
+    with socket.socket() as listener:
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
 def free_ports(count: int) -> list[int]:
-    """TCP ports that nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """TCP ports that nobody listens on now, and that no outgoing connection takes meanwhile.
+
+    They lie below Linux's range for outgoing connections (32768 and up): a service that is stopped and started
+    again finds its port free. Parallel test workers draw from parts of their own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
+    found: list[int] = []
+    while len(found) < count:
+        port = 15_000 + 2_000 * worker + secrets.randbelow(2_000)
+        if port not in _given and _can_bind(port):
+            _given.add(port)
+            found.append(port)
+    return found
 
 
 def run_command(
