@@ -1,6 +1,5 @@
 """A managed mosquitto on a free port, and MQTT clients with certificates of its authorities."""
 
-import socket
 import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from skerry_controller.authorities import Authorities, KeyPair
 from skerry_controller.authorities.certificates import key_pem
 from skerry_controller.broker import BrokerMaterial, BrokerSettings, BrokerState, ManagedBroker
+from support.processes import free_ports
 
 DEVICE_A = "d-aaaaaaaaaaaaaaaa"
 DEVICE_B = "d-bbbbbbbbbbbbbbbb"
@@ -24,10 +24,7 @@ HOST = "127.0.0.1"
 
 def free_port() -> int:
     """A TCP port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports(1)[0]
 
 
 def device_pair(authorities: Authorities, device: str) -> KeyPair:

@@ -1,12 +1,12 @@
 """A plain mosquitto of its own on loopback, for tests of the agent's session."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from skerry_protocol.trust_document import Address
+from support.processes import free_ports
 
 PROGRAM = "/usr/sbin/mosquitto"
 HOST = "127.0.0.1"
@@ -17,9 +17,7 @@ class Mosquitto:
     """One broker on one port; it can be stopped and started again."""
 
     def __init__(self, folder: Path, *, max_packet_bytes: int = 0, anonymous: bool = True) -> None:
-        with socket.socket() as probe:
-            probe.bind((HOST, 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_ports(1)[0]
         self._config = folder / f"mosquitto-{self.port}.conf"
         limit = f"max_packet_size {max_packet_bytes}\n" if max_packet_bytes else ""
         self._config.write_text(

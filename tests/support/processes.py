@@ -33,8 +33,8 @@ def _can_bind(port: int) -> bool:
 def free_ports(count: int) -> list[int]:
     """TCP ports that nobody listens on now, and that no outgoing connection takes meanwhile.
 
-    They lie below Linux's range for outgoing connections (32768 and up): a service that is stopped and started
-    again finds its port free. Parallel test workers draw from parts of their own.
+    They lie below Linux's range for outgoing connections (32768 and up): a service that is stopped and
+    started again finds its port free. Parallel test workers draw from parts of their own.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 8
     found: list[int] = []
