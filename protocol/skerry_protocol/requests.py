@@ -18,6 +18,9 @@ from skerry_protocol.numbers import Whole
 
 FRAME_OVERHEAD_BYTES = 512
 """Room to leave below the broker's packet limit for the topic, the properties and the frame's own fields."""
+LARGEST_PACKET_BYTES = 2 * DEFAULT_LIMITS.max_frame_bytes
+"""The largest MQTT packet that a controller lets pass: so much above the protocol's own that what is a little
+too large is refused with a reason, and so low that nobody fills the broker's memory."""
 
 ResponseStatus = Literal["ok", "not_found", "bad_request", "unavailable"]
 

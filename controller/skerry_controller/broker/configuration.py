@@ -11,7 +11,7 @@ from skerry_controller.broker.settings import BrokerSettings
 from skerry_controller.durable_files import make_private_folder, write_durably
 from skerry_controller.errors import UsageError, WorldError
 from skerry_protocol.names import CONTROLLER_NAME
-from skerry_protocol.topics import check_root
+from skerry_protocol.topics import UP_LEAVES, check_root
 
 _MIN_PACKET_SIZE_BYTES = 1024
 _MAX_PORT = 65_535
@@ -80,21 +80,27 @@ def render_configuration(settings: BrokerSettings, folder: Path, *, revocations:
         f"acl_file {folder / _ACCESS_LIST_FILE}",
     ]
     if settings.max_packet_size_bytes:
-        lines.insert(lines.index("set_tcp_nodelay true"), f"max_packet_size {settings.max_packet_size_bytes}")
+        limit = settings.max_packet_size_bytes
+        place = lines.index("set_tcp_nodelay true")
+        # The second holds for clients that speak an older MQTT, too.
+        lines[place:place] = [f"max_packet_size {limit}", f"message_size_limit {limit}"]
     if revocations:
         lines.insert(lines.index("require_certificate true"), f"crlfile {folder / _REVOCATIONS_FILE}")
     return "\n".join(lines) + "\n"
 
 
 def render_access_list(settings: BrokerSettings) -> str:
-    """The text of the access control list: a device writes below its ``up``, reads below its ``down``."""
+    """The text of the access control list: a device writes its own ``up`` topics, reads below its ``down``.
+
+    Its topics one by one: below ``up/#`` it could keep any number of retained messages in the broker.
+    """
     root = check_root(settings.topic_root)
     return "\n".join(
         [
             f"user {CONTROLLER_NAME}",
             f"topic readwrite {root}/#",
             "",
-            f"pattern write {root}/%u/up/#",
+            *(f"pattern write {root}/%u/up/{leaf}" for leaf in UP_LEAVES),
             f"pattern read {root}/%u/down/#",
             "",
         ]

@@ -2,6 +2,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from skerry_protocol.requests import LARGEST_PACKET_BYTES
 from skerry_protocol.topics import DEFAULT_ROOT
 
 
@@ -18,7 +19,8 @@ class BrokerSettings:
         run_folder: Where a root controller puts the files when ``account`` cannot reach ``folder``.
         topic_root: What stands before all topics.
         tls_version: Lowest accepted version.
-        max_packet_size_bytes: Largest MQTT packet; clients are told. 0 is no limit.
+        max_packet_size_bytes: Largest MQTT packet; clients are told. 0 is no limit: then one device can fill
+            the broker's memory.
         max_queued_bytes: Messages waiting for one slow reader; far above what flow control allows.
         start_timeout_s: How long it may take until it accepts connections.
         stop_timeout_s: How long it may take to stop before it is killed.
@@ -35,7 +37,7 @@ class BrokerSettings:
     run_folder: Path = Path("/run")
     topic_root: str = DEFAULT_ROOT
     tls_version: Literal["tlsv1.2", "tlsv1.3"] = "tlsv1.2"
-    max_packet_size_bytes: int = 0
+    max_packet_size_bytes: int = LARGEST_PACKET_BYTES
     max_queued_bytes: int = 256 * 1024 * 1024
     start_timeout_s: float = 15.0
     stop_timeout_s: float = 5.0

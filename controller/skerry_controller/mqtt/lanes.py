@@ -36,8 +36,9 @@ class Received(NamedTuple):
 class _FairLane:
     """Messages by device; the devices take turns."""
 
-    def __init__(self, max_per_device: int) -> None:
+    def __init__(self, max_per_device: int, max_device_bytes: int) -> None:
         self._max_per_device = max_per_device
+        self._max_device_bytes = max_device_bytes
         self._waiting: OrderedDict[str, deque[Received]] = OrderedDict()
         self._ready = asyncio.Event()
 
@@ -52,7 +53,8 @@ class _FairLane:
                 if former.leaf == received.leaf:
                     mine[place] = received
                     return former
-        if len(mine) >= self._max_per_device:
+        waiting = sum(len(each.payload) for each in mine) + len(received.payload)
+        if mine and (len(mine) >= self._max_per_device or waiting > self._max_device_bytes):
             return received
         mine.append(received)
         return None
@@ -75,9 +77,9 @@ class Lanes:
     def __init__(self, settings: MqttSettings) -> None:
         self._settings = settings
         self._lanes: dict[Lane, _FairLane] = {
-            "control": _FairLane(settings.max_waiting_per_device),
-            "telemetry": _FairLane(settings.max_waiting_per_device),
-            "requests": _FairLane(settings.max_waiting_requests),
+            "control": _FairLane(settings.max_waiting_per_device, settings.max_device_bytes),
+            "telemetry": _FairLane(settings.max_waiting_per_device, settings.max_device_bytes),
+            "requests": _FairLane(settings.max_waiting_requests, settings.max_device_bytes),
         }
         self._count = 0
         self._bytes = 0
@@ -87,6 +89,10 @@ class Lanes:
     def put(self, received: Received) -> None:
         """Take a message in; never blocks."""
         size = len(received.payload)
+        if size > self._settings.max_message_bytes:
+            # Before it counts: a huge message that the broker keeps would end every session anew.
+            self._tell_dropped(received)
+            return
         if self._count >= self._settings.max_waiting or self._bytes + size > self._settings.max_waiting_bytes:
             self.overflowed.set()
             return

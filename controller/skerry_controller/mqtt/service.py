@@ -20,6 +20,7 @@ from skerry_controller.mqtt.outbound import Outbound
 from skerry_controller.mqtt.settings import MqttSettings
 from skerry_protocol.errors import MalformedError
 from skerry_protocol.names import CONTROLLER_NAME
+from skerry_protocol.requests import LARGEST_PACKET_BYTES
 from skerry_protocol.topics import UP_LEAVES, Topic, UpLeaf, every_device, shared
 
 log = structlog.get_logger(__name__)
@@ -108,6 +109,7 @@ class MqttService:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types here
         properties.SessionExpiryInterval = 0
         properties.ReceiveMaximum = _RECEIVE_MAXIMUM
+        properties.MaximumPacketSize = LARGEST_PACKET_BYTES
         return aiomqtt.Client(
             self._settings.host,
             self._settings.port,

@@ -6,6 +6,8 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from skerry_protocol.requests import LARGEST_PACKET_BYTES
+
 MiB = 1024 * 1024
 GiB = 1024 * MiB
 HOUR_S = 3600
@@ -83,7 +85,10 @@ class BrokerSection(_Section):
         default="mosquitto", description="User as which mosquitto runs when the controller is root."
     )
     max_packet_size_bytes: int = Field(
-        default=0, ge=0, description="Largest MQTT packet, in bytes; clients are told. 0 is no limit."
+        default=LARGEST_PACKET_BYTES,
+        ge=0,
+        description="Largest MQTT packet, in bytes; clients are told. 0 is no limit: one device can then fill"
+        " the broker's memory.",
     )
     max_queued_bytes: int = Field(
         default=256 * MiB, gt=0, description="Messages that may wait for one slow reader, in bytes."

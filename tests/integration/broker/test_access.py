@@ -16,6 +16,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from skerry_controller.authorities import Authorities, KeyPair
 from skerry_controller.broker import ManagedBroker
+from skerry_protocol.limits import DEFAULT_LIMITS
 from support.broker import DEVICE_A, DEVICE_B, HOST, BrokerHouse, device_pair, next_message
 
 pytestmark = pytest.mark.broker
@@ -190,3 +191,24 @@ async def test_clients_are_told_the_packet_limit(tmp_path: Path) -> None:
 
         await asyncio.to_thread(connect)
         assert told == [131_072]
+
+
+async def test_a_device_cannot_fill_the_broker_with_retained_topics(house: BrokerHouse) -> None:
+    async with house.controller() as controller:
+        await controller.subscribe(f"{ROOT}/#", qos=1)
+        await forge(house, [f"{ROOT}/{DEVICE_A}/up/{leaf}" for leaf in ("mine", "status/1", "a/b/c", "")])
+        async with house.device(DEVICE_A) as device:
+            await device.publish(f"{ROOT}/{DEVICE_A}/up/status", b"mine", qos=1, retain=True)
+        assert await next_message(controller) == (f"{ROOT}/{DEVICE_A}/up/status", b"mine")
+
+
+async def test_a_device_cannot_send_more_than_a_frame(house: BrokerHouse) -> None:
+    topic = f"{ROOT}/{DEVICE_A}/up/status"
+    async with house.controller() as controller:
+        await controller.subscribe(f"{ROOT}/#", qos=1)
+        with contextlib.suppress(aiomqtt.MqttError):
+            async with house.device(DEVICE_A) as device:
+                await device.publish(topic, b"x" * 4 * 1024 * 1024, qos=1, retain=True, timeout=5)
+        async with house.device(DEVICE_A) as device:
+            await device.publish(topic, b"y" * DEFAULT_LIMITS.max_control_bytes, qos=1)
+        assert len((await next_message(controller))[1]) == DEFAULT_LIMITS.max_control_bytes

@@ -1,8 +1,10 @@
 """The controller and devices over a real broker with mutual TLS."""
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
+import aiomqtt
 import pytest
 
 from skerry_controller.audit import entries
@@ -41,7 +43,9 @@ async def test_a_rollout_goes_through_two_devices(site: Site) -> None:
         connected(site.broker, devices[1]) as b,
     ):
         await side.channels.set(CHANNEL, selector="site=lab", artifact=None, actor="admin:a")
-        made = await side.rollouts.create(RolloutRequest(CHANNEL, "m@1", waves="1,100%", soak="0s"), actor="admin:a")
+        made = await side.rollouts.create(
+            RolloutRequest(CHANNEL, "m@1", waves="1,100%", soak="0s"), actor="admin:a"
+        )
         agents = [asyncio.create_task(follow_and_commit(each)) for each in (a, b)]
 
         async def succeeded() -> bool:
@@ -236,3 +240,14 @@ async def test_after_an_overflow_the_session_starts_anew_and_devices_are_asked(s
 
 async def _is_online(side: FleetSide, device: FakeDevice) -> bool:
     return (await side.devices.show(device.id)).presence == "online"
+
+
+async def test_a_device_with_a_huge_retained_status_stops_nobody_else(site: Site) -> None:
+    mallory, honest = [await site.house.add_device() for _ in range(2)]
+    site.max_waiting_bytes = 512 * 1024
+    async with connected(site.broker, mallory) as session:
+        with contextlib.suppress(aiomqtt.MqttError):
+            await session.publish("status", b"x" * 2 * 1024 * 1024, retain=True)
+    async with site.controller(), connected(site.broker, honest) as session:
+        await session.publish("telemetry", honest.batch("s", [sample(0)]))
+        await session.receive("ack")

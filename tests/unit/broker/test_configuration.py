@@ -15,6 +15,8 @@ from skerry_controller.broker import (
 )
 from skerry_controller.errors import UsageError
 from skerry_protocol.errors import NameSyntaxError
+from skerry_protocol.requests import LARGEST_PACKET_BYTES
+from skerry_protocol.topics import UP_LEAVES
 
 
 @pytest.fixture
@@ -51,7 +53,10 @@ def test_nothing_rests_on_the_brokers_memory(settings: BrokerSettings) -> None:
 
 
 def test_a_packet_limit_is_written_only_when_there_is_one(settings: BrokerSettings) -> None:
-    assert not any(line.startswith("max_packet_size") for line in lines(settings))
+    unlimited = lines(replace(settings, max_packet_size_bytes=0))
+    assert not any(line.startswith(("max_packet_size", "message_size_limit")) for line in unlimited)
+    assert f"max_packet_size {LARGEST_PACKET_BYTES}" in lines(settings)
+    assert f"message_size_limit {LARGEST_PACKET_BYTES}" in lines(settings)
     assert "max_packet_size 131072" in lines(replace(settings, max_packet_size_bytes=131_072))
 
 
@@ -80,12 +85,12 @@ def test_a_folder_name_cannot_add_lines(settings: BrokerSettings) -> None:
         render_configuration(settings, Path("/tmp/x\nallow_anonymous true"))  # noqa: S108 - only text
 
 
-def test_a_device_writes_below_its_up_and_reads_below_its_down(settings: BrokerSettings) -> None:
+def test_a_device_writes_its_own_up_topics_and_reads_below_its_down(settings: BrokerSettings) -> None:
     assert render_access_list(replace(settings, topic_root="fleet/x")).split("\n") == [
         "user skerry-controller",
         "topic readwrite fleet/x/#",
         "",
-        "pattern write fleet/x/%u/up/#",
+        *(f"pattern write fleet/x/%u/up/{leaf}" for leaf in UP_LEAVES),
         "pattern read fleet/x/%u/down/#",
         "",
     ]

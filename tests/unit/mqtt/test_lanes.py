@@ -102,3 +102,22 @@ async def test_a_taker_waits_for_what_comes() -> None:
     await asyncio.sleep(0)
     lanes.put(message("a", "reply", "x"))
     assert (await taker).payload == b"x"
+
+
+async def test_large_messages_of_one_device_leave_room_for_others() -> None:
+    lanes = Lanes(replace(SETTINGS, max_device_bytes=10))
+    for number in range(3):
+        lanes.put(message("a", "telemetry", f"{number}" * 6))
+    lanes.put(message("b", "telemetry", "fine"))
+    assert await drain(lanes, "telemetry", 2) == [("a", "0" * 6), ("b", "fine")]
+    assert (lanes.dropped, await is_empty(lanes, "telemetry")) == (2, True)
+
+
+async def test_an_oversized_message_costs_its_sender_only() -> None:
+    lanes = Lanes(replace(SETTINGS, max_message_bytes=10, max_waiting_bytes=15))
+    lanes.put(message("a", "status", "x" * 11))
+    lanes.put(message("a", "status", "x" * 2000))
+    assert not lanes.overflowed.is_set()
+    lanes.put(message("b", "status", "fine"))
+    assert await drain(lanes, "control", 1) == [("b", "fine")]
+    assert lanes.dropped == 2
