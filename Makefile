@@ -1,6 +1,6 @@
 # `make demo` shows everything; `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup broker models demo test test-fast lint format docs bench clean
+.PHONY: help setup broker models gemma demo test test-fast lint format docs bench clean
 
 PYTHON_BIN := .venv/bin/python
 WORKERS ?= 2
@@ -17,10 +17,13 @@ broker:
 models: setup ## Fetch the real models
 	@$(PYTHON_BIN) scripts/fetch_models.py smollm2
 
+gemma: setup
+	@$(PYTHON_BIN) scripts/fetch_models.py gemma3
+
 demo: setup broker models ## Tell the whole story on real parts; KEEP=1 leaves it running
 	@PYTHONPATH=tests $(PYTHON_BIN) -m demo --model "$$($(PYTHON_BIN) scripts/fetch_models.py --quiet smollm2)" $(if $(KEEP),--keep)
 
-test: setup broker models ## Run all tests: unit, integration, end to end
+test: setup broker models gemma ## Run all tests: unit, integration, end to end
 	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile tests/unit tests/conformance tests/integration tests/e2e
 
 test-fast: setup ## Run the unit tests
