@@ -12,11 +12,12 @@ from skerry_agent.sync.refresher import MetadataRefresher
 from skerry_agent.sync.refusals import Refusals, code_of
 from skerry_protocol.desired import DesiredState, decode_desired
 from skerry_protocol.errors import ProtocolError, SignatureError
-from skerry_protocol.generation import GenerationMark, compare
+from skerry_protocol.generation import Generation, GenerationMark, compare
 
 log = structlog.get_logger(__name__)
 
 EVENT = "desired_refused"
+EPOCH_AHEAD = "epoch_ahead"
 
 
 class Refusal(NamedTuple):
@@ -27,7 +28,12 @@ class Refusal(NamedTuple):
 
 
 def judge(
-    desired: DesiredState, mark: GenerationMark, held: GenerationMark | None, device: str, now: float
+    desired: DesiredState,
+    mark: GenerationMark,
+    held: GenerationMark | None,
+    device: str,
+    now: float,
+    trust_epoch: int,
 ) -> Literal["follow", "same"] | Refusal:
     """What to do with a desired state whose signature is good.
 
@@ -37,6 +43,7 @@ def judge(
         held: What the device accepted last.
         device: The device's own id.
         now: Trusted time, Unix seconds.
+        trust_epoch: The trust document's epoch.
     """
     if desired.device != device:
         return Refusal("wrong_device", f"the desired state is for {desired.device}, not for {device}")
@@ -50,7 +57,22 @@ def judge(
         return Refusal("generation_conflict", f"generation {offered} was accepted before with other contents")
     if desired.expires_at < max(now, desired.issued_at):
         return Refusal("expired", f"generation {offered} expired at {desired.expires_at}; it is {int(now)}")
-    return "follow"
+    return _wrong_epoch(offered, trust_epoch) or "follow"
+
+
+def _wrong_epoch(offered: Generation, trust_epoch: int) -> Refusal | None:
+    """Only offline keys raise the epoch.
+
+    Were any followed that a director names, a stolen one could put a device beyond all that its fleet will
+    ever say.
+    """
+    if offered.epoch > trust_epoch:
+        return Refusal(EPOCH_AHEAD, f"generation {offered} is of an epoch after {trust_epoch}, the fleet's")
+    if offered.epoch < trust_epoch:
+        return Refusal(
+            "older_generation", f"generation {offered} is of an epoch before {trust_epoch}, the fleet's"
+        )
+    return None
 
 
 class DesiredHandler:
@@ -61,7 +83,9 @@ class DesiredHandler:
         open_down: Opens the director's envelopes.
         clock: Trusted time; a followed state's issue time raises its floor.
         engine: Follows.
-        refresher: Refreshes the metadata when a signature fails: the director may have changed.
+        trust_epoch: The trust document's epoch now.
+        refresher: Refreshes the metadata when a signature fails or an epoch is ahead: the trust document may
+            have changed.
         refusals: Records what is refused.
         accepted: Called when a state was accepted: a report is due.
     """
@@ -73,6 +97,7 @@ class DesiredHandler:
         open_down: OpenDown,
         clock: TrustedClock,
         engine: DesiredFollower,
+        trust_epoch: Callable[[], int],
         refresher: MetadataRefresher,
         refusals: Refusals,
         accepted: Callable[[], None],
@@ -81,6 +106,7 @@ class DesiredHandler:
         self._open_down = open_down
         self._clock = clock
         self._engine = engine
+        self._trust_epoch = trust_epoch
         self._refresher = refresher
         self._refusals = refusals
         self._accepted = accepted
@@ -98,7 +124,7 @@ class DesiredHandler:
             return
         mark = GenerationMark(generation=desired.generation, sha256=hashlib.sha256(payload).hexdigest())
         held = self._engine.accepted
-        verdict = judge(desired, mark, held, self._device, self._clock.now())
+        verdict = await self._judge(desired, mark, held)
         if isinstance(verdict, Refusal):
             await self._refuse(verdict, data, mark, held)
         elif verdict == "follow":
@@ -111,6 +137,15 @@ class DesiredHandler:
                 return
             log.info("desired_accepted", generation=str(mark.generation))
             self._accepted()
+
+    async def _judge(
+        self, desired: DesiredState, mark: GenerationMark, held: GenerationMark | None
+    ) -> Literal["follow", "same"] | Refusal:
+        verdict = judge(desired, mark, held, self._device, self._clock.now(), self._trust_epoch())
+        if isinstance(verdict, Refusal) and verdict.code == EPOCH_AHEAD:
+            await self._refresher.refresh("an epoch that is not known yet")
+            verdict = judge(desired, mark, held, self._device, self._clock.now(), self._trust_epoch())
+        return verdict
 
     async def _open(self, data: bytes) -> bytes:
         try:

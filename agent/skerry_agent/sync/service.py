@@ -114,6 +114,7 @@ class SyncService:
             open_down=open_down,
             clock=clock,
             engine=engine,
+            trust_epoch=report.trust_epoch,
             refresher=self._refresher,
             refusals=refusals,
             accepted=self._reporter.changed,

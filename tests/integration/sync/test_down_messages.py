@@ -302,3 +302,14 @@ async def test_a_message_for_another_device_is_not_looked_at(make_device: Any, b
     device.service._session._dispatch("skerry/v1/d-bbbbbbbbbbbbbbbb/down/desired", controller.desired(7))
     await answered(controller, 1)
     assert device.engine.followed == []
+
+
+async def test_an_epoch_that_no_offline_key_raised_is_refused_and_poisons_nothing(make_device: Any) -> None:
+    device, controller = await make_device()
+    await controller.publish("desired", controller.desired(1, epoch=2**52))
+    [event] = await device.wait_for_event("desired_refused")
+    assert event["code"] == "epoch_ahead"
+    assert device.refreshes, "it looked whether there is a new trust document"
+    await controller.publish("desired", controller.desired(1))
+    await controller.wait_for(lambda: any(report.desired for report in controller.reports))
+    assert [state.generation for state in device.engine.followed] == [Generation(epoch=1, number=1)]
