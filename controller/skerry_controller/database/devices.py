@@ -40,3 +40,14 @@ class DeviceRow(Base):
     desired_envelope: Mapped[bytes | None] = mapped_column(LargeBinary)
     desired_content_sha256: Mapped[str | None] = mapped_column(Sha256)
     revoked_at: Mapped[datetime | None]
+
+
+class DeviceBootRow(Base):
+    """How far the reports of one boot of a device were taken, so that none is taken twice."""
+
+    __tablename__ = "device_boots"
+
+    device_id: Mapped[str] = mapped_column(DeviceId, ForeignKey("devices.id"), primary_key=True)
+    boot_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    counter: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[datetime]

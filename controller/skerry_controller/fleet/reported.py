@@ -1,18 +1,23 @@
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
 import structlog
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from skerry_controller.clock import Clock
-from skerry_controller.database import Database, DeviceRow
+from skerry_controller.database import Database, DeviceBootRow, DeviceRow
 from skerry_controller.fleet.device_keys import DeviceKeys
 from skerry_controller.fleet.errors import WrongDeviceError
 from skerry_protocol.generation import Generation
 from skerry_protocol.reported import ReportedState, decode_reported, decode_status
 
 log = structlog.get_logger(__name__)
+
+MAX_BOOTS = 256
+"""Boots of one device that are remembered, the latest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +44,9 @@ class Reports:
     async def accept(self, device: str, data: bytes) -> AcceptedReport:
         """Verify and store a report.
 
-        Within a boot the counter rises. A report of another boot is newer unless the device had already
-        accepted a later desired state than it says: then somebody repeats an old message.
+        Each report counts once, and those of one boot in their order: whoever repeats or reorders them at the
+        broker brings nothing back. A report of another boot than the last is newer unless the device had
+        already accepted a later desired state than it says.
 
         Args:
             device: Whose topic it came by.
@@ -54,12 +60,11 @@ class Reports:
         if report.device != device:
             raise WrongDeviceError(f"a report about {report.device} came by the topic of {device}")
         now = self._clock()
-        columns = (DeviceRow.boot_id, DeviceRow.counter, DeviceRow.reported["desired"])
+        columns = (DeviceRow.boot_id, DeviceRow.reported["desired"])
         async with self._database.transaction() as session:
-            boot_id, counter, mark = (
-                await session.execute(select(*columns).where(DeviceRow.id == device))
-            ).one()
-            if not _is_newer(report, boot_id, counter, mark):
+            boot_id, mark = (await session.execute(select(*columns).where(DeviceRow.id == device))).one()
+            boot = await session.get(DeviceBootRow, (device, report.boot_id))
+            if not _is_newer(report, boot_id, -1 if boot is None else boot.counter, mark):
                 log.debug("report_not_newer", device=device, counter=report.counter)
                 return AcceptedReport(report, is_news=False)
             values = {
@@ -71,6 +76,7 @@ class Reports:
                 "inventory": msgspec.to_builtins(report.inventory),
             }
             await session.execute(update(DeviceRow).where(DeviceRow.id == device).values(**values))
+            await _note_boot(session, report, boot, now)
         return AcceptedReport(report, is_news=True)
 
     async def note_presence(self, device: str, data: bytes, *, retained: bool) -> bool:
@@ -104,9 +110,34 @@ class Reports:
             await session.execute(update(DeviceRow).where(DeviceRow.online.is_(True)).values(online=False))
 
 
+async def _note_boot(
+    session: AsyncSession, report: ReportedState, boot: DeviceBootRow | None, now: datetime
+) -> None:
+    if boot is not None:
+        boot.counter, boot.seen_at = report.counter, now
+        return
+    session.add(
+        DeviceBootRow(device_id=report.device, boot_id=report.boot_id, counter=report.counter, seen_at=now)
+    )
+    await session.flush()
+    latest = (
+        select(DeviceBootRow.boot_id)
+        .where(DeviceBootRow.device_id == report.device)
+        .order_by(DeviceBootRow.seen_at.desc(), DeviceBootRow.boot_id)
+        .limit(MAX_BOOTS)
+    )
+    await session.execute(
+        delete(DeviceBootRow)
+        .where(DeviceBootRow.device_id == report.device, DeviceBootRow.boot_id.not_in(latest))
+        .execution_options(synchronize_session=False)
+    )
+
+
 def _is_newer(report: ReportedState, boot_id: str | None, counter: int, mark: dict[str, Any] | None) -> bool:
+    if report.counter <= counter:
+        return False
     if boot_id == report.boot_id:
-        return report.counter > counter
+        return True
     if boot_id is None or mark is None or report.desired is None:
         # A device that lost its state says so by accepting nothing; that has to be seen.
         return True

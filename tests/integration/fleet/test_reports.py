@@ -1,7 +1,8 @@
 import msgspec
 import pytest
+from sqlalchemy import select
 
-from skerry_controller.database import DeviceRow
+from skerry_controller.database import DeviceBootRow, DeviceRow
 from skerry_controller.errors import ControllerError
 from skerry_controller.fleet import (
     Devices,
@@ -11,6 +12,7 @@ from skerry_controller.fleet import (
     WrongDeviceError,
     refusal_code,
 )
+from skerry_controller.fleet.reported import MAX_BOOTS
 from skerry_protocol.envelope import seal
 from skerry_protocol.errors import ProtocolError
 from skerry_protocol.generation import Generation, GenerationMark
@@ -53,6 +55,42 @@ async def test_a_report_of_a_former_boot_is_no_news(reports: Reports, device: Fa
     device.mark = GenerationMark(generation=Generation(epoch=1, number=2), sha256="b" * 64)
     await reports.accept(device.id, device.report())
     assert not (await reports.accept(device.id, old)).is_news
+
+
+async def test_a_repeated_report_of_a_former_boot_is_no_news_in_the_same_generation(
+    reports: Reports, device: FakeDevice
+) -> None:
+    device.mark = GenerationMark(generation=Generation(epoch=1, number=1), sha256="a" * 64)
+    old = [device.report() for _ in range(2)]
+    for report in old:
+        assert (await reports.accept(device.id, report)).is_news
+    device.boot_id, device.counter = "another", 0
+    assert (await reports.accept(device.id, device.report())).is_news
+    for report in old:
+        assert not (await reports.accept(device.id, report)).is_news
+    assert (await reports.accept(device.id, device.report())).is_news
+
+
+async def test_a_withheld_report_of_a_former_boot_locks_nobody_out(
+    reports: Reports, device: FakeDevice
+) -> None:
+    former = FakeDevice(device.id, device.directors, device.key)
+    withheld = former.report()
+    assert (await reports.accept(device.id, device.report())).is_news
+    await reports.accept(device.id, withheld)
+    assert (await reports.accept(device.id, device.report())).is_news
+    assert not (await reports.accept(device.id, withheld)).is_news
+
+
+async def test_boots_are_remembered_within_bounds(house: House, reports: Reports, device: FakeDevice) -> None:
+    for number in range(MAX_BOOTS + 20):
+        device.boot_id, device.counter = f"boot-{number}", 0
+        house.clock.forward(1)
+        assert (await reports.accept(device.id, device.report())).is_news
+    async with house.database.session() as session:
+        boots = set(await session.scalars(select(DeviceBootRow.boot_id)))
+    assert len(boots) == MAX_BOOTS
+    assert f"boot-{MAX_BOOTS + 19}" in boots
 
 
 async def test_reports_of_others_are_refused(house: House, reports: Reports, device: FakeDevice) -> None:
