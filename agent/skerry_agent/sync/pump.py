@@ -73,6 +73,13 @@ class Pump:
 
     def session_started(self, frame_bytes: int) -> None:  # noqa: ARG002 - a listener's signature
         """What was under way in an earlier session is sent again."""
+        self.send_again()
+
+    def send_again(self) -> None:
+        """Send everything that is not acknowledged now, instead of waiting for its time.
+
+        For when the other side is known to be back: a controller that was away missed what was under way.
+        """
         self._flights.clear()
         self._timeouts = 0
         self._wake.set()

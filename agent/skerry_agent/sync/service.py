@@ -134,7 +134,7 @@ class SyncService:
             clock=clock,
             memory=outbox,
             uplink=session,
-            handlers={"ping": _ping, "report": self._reporter.report_now, **(commands or {})},
+            handlers={"ping": _ping, "report": self._report, **(commands or {})},
             refusals=refusals,
             limits=limits,
         )
@@ -173,6 +173,11 @@ class SyncService:
             NotConnectedError: There was none in time.
         """
         await self._session.wait_connected(timeout_s)
+
+    async def _report(self, arguments: Mapping[str, str]) -> CommandOutcome:
+        """A controller asks for reports when it (re)connects: it missed what was sent while it was away."""
+        self._pump.send_again()
+        return await self._reporter.report_now(arguments)
 
     def report_changed(self) -> None:
         """Something that reports tell has changed (a callback for the update engine and others)."""

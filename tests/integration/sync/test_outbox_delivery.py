@@ -34,6 +34,20 @@ async def test_what_is_not_acknowledged_is_sent_again_and_stored_once(make_devic
     assert sorted(int(str(r.data["number"])) for r in controller.stored.values()) == list(range(10))
 
 
+async def test_a_controller_that_is_back_need_not_wait_for_what_it_missed(
+    make_device: Any, quick: Any
+) -> None:
+    device, controller = await make_device(limits=quick(ack_timeout_s=60.0))
+    controller.acknowledges = False  # as one that was away: the broker took the batches, nobody stored them
+    for number in range(10):
+        await device.outbox.emit("ping", number=number)
+    await controller.wait_for(lambda: len(controller.arrivals) >= 10)
+    controller.acknowledges = True
+    await controller.publish("command", controller.command("report"))
+    await device.wait_until_acknowledged()
+    assert sorted(int(str(r.data["number"])) for r in controller.stored.values()) == list(range(10))
+
+
 async def test_only_so_many_batches_are_under_way(make_device: Any, quick: Any) -> None:
     device, controller = await make_device(
         limits=quick(ack_timeout_s=60.0, max_unacked_batches=2, max_batch_frame_bytes=2048), start=False
