@@ -53,6 +53,16 @@ class StateFolder:
         return self.root / "settings.d"
 
     @property
+    def api_tokens(self) -> Path:
+        """What is kept of the local API's tokens."""
+        return self.root / "api_tokens.json"
+
+    @property
+    def presets(self) -> Path:
+        """What was made of models by Ollama's ``create`` and ``copy``."""
+        return self.root / "presets.json"
+
+    @property
     def socket(self) -> Path:
         """The administration socket."""
         return self.root / "agent.sock"

@@ -3,6 +3,7 @@
 from contextlib import AsyncExitStack
 from types import TracebackType
 
+from skerry_agent.access import TokenStore
 from skerry_agent.admin.service import AdminService
 from skerry_agent.outbox import Outbox
 from skerry_agent.registry import Registry
@@ -34,6 +35,7 @@ class AtRest:
         return AdminService(
             registry=registry,
             outbox=outbox,
+            tokens=TokenStore.load(self._state.api_tokens),
             allow_local=lambda: allowed or not self._state.enrolled,
         )
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from skerry_agent import __version__
+from skerry_agent.access import ApiToken, TokenStore
 from skerry_agent.errors import UsageError
 from skerry_agent.outbox import Outbox
 from skerry_agent.registry import InstalledArtifact, Registry, Slot, local_slot
@@ -34,6 +35,9 @@ class Fleet(Protocol):
     async def rollback(self, slot: str) -> None:
         """Go back to the version before, and hold there until a new attempt."""
 
+    def nudge(self) -> None:
+        """Do not wait out pauses of updates: somebody asks for one now."""
+
 
 @dataclass
 class AdminService:
@@ -41,12 +45,16 @@ class AdminService:
 
     Attributes:
         allow_local: Whether unsigned files may be imported now: always when not enrolled.
+        tokens: The local API's tokens.
+        api_url: Where the local API listens; None while no daemon runs.
         settle: Called after a slot changed, so that the runtime lets the old version go.
     """
 
     registry: Registry
     outbox: Outbox
     allow_local: Callable[[], bool]
+    tokens: TokenStore
+    api_url: str | None = None
     pool: ModelPool | None = None
     fleet: Callable[[], Fleet | None] = lambda: None
     settle: Callable[[InstalledArtifact | None], Awaitable[None]] | None = None
@@ -58,6 +66,7 @@ class AdminService:
         return {
             "version": __version__,
             "running": self.pool is not None,
+            "api": self.api_url,
             "uptime_s": round(time.monotonic() - self.started_at, 1) if self.pool else None,
             "device": fleet.device if fleet else None,
             "connected": fleet.connected if fleet else False,
@@ -168,6 +177,30 @@ class AdminService:
                 " registry.allow_local_when_enrolled = true in its settings"
             )
 
+    async def token_create(self, label: str = "") -> dict[str, Any]:
+        """Make a token of the local API; the secret is shown this once.
+
+        Raises:
+            UsageError: The label cannot be used.
+        """
+        token, secret = await self.tokens.create(label)
+        await self.outbox.emit("api_token_created", audit=True, token=token.id, label=token.label)
+        return {**_token_entry(token), "token": secret}
+
+    async def token_list(self) -> dict[str, Any]:
+        """The tokens of the local API, without their secrets."""
+        return {"tokens": [_token_entry(token) for token in self.tokens.tokens()]}
+
+    async def token_revoke(self, token_id: str) -> dict[str, Any]:
+        """End a token.
+
+        Raises:
+            UsageError: There is no such token.
+        """
+        token = await self.tokens.revoke(token_id)
+        await self.outbox.emit("api_token_revoked", audit=True, token=token.id, label=token.label)
+        return _token_entry(token)
+
     async def _slot(self, name: str) -> Slot:
         slots = await self.registry.slots()
         for wanted in (name, f"{LOCAL_PREFIX}{name}"):
@@ -195,3 +228,7 @@ def _slot_entry(slot: Slot) -> dict[str, Any]:
         "active": slot.active.ref if slot.active else None,
         "previous": slot.previous.ref if slot.previous else None,
     }
+
+
+def _token_entry(token: ApiToken) -> dict[str, Any]:
+    return {"id": token.id, "label": token.label, "created_at": token.created_at}

@@ -1,6 +1,16 @@
-"""The local HTTP API for programs on this device."""
+"""The local HTTP API for programs on this device: OpenAI's under ``/v1/``, Ollama's under ``/api/``."""
 
-from skerry_agent.api.app import ApiOptions, create_api
-from skerry_agent.api.ports import Models
+from skerry_agent.api.app import ApiOptions, ApiParts, create_api
+from skerry_agent.api.ports import FleetUpdates, Models, Runners, Tokens
+from skerry_agent.api.presets import PresetStore
 
-__all__ = ["ApiOptions", "Models", "create_api"]
+__all__ = [
+    "ApiOptions",
+    "ApiParts",
+    "FleetUpdates",
+    "Models",
+    "PresetStore",
+    "Runners",
+    "Tokens",
+    "create_api",
+]

@@ -1,13 +1,12 @@
-"""What every request must pass: the Host header (DNS rebinding) and a body limit; and its id in the log."""
+"""What every request must pass: Host and Origin headers, and a body limit; and its id in the log."""
 
 import secrets
 
 import structlog
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from skerry_agent.api.errors import error_body
+from skerry_agent.api.errors import Problem
 
 
 class _BodyTooLargeError(Exception):
@@ -22,10 +21,16 @@ def host_of(header: str) -> str:
     return host.partition(":")[0]
 
 
+def host_of_origin(header: str) -> str:
+    """The host of an Origin header, in lower case; what is no origin of a page stays as it is."""
+    return host_of(header.rpartition("//")[2])
+
+
 class Guard:
     """ASGI middleware in front of everything else.
 
-    A web page that makes its name resolve to 127.0.0.1 still sends its own name as Host: it is refused.
+    A web page that makes its name resolve to 127.0.0.1 still sends its own name as Host: it is refused. So is
+    a page from elsewhere that posts to 127.0.0.1 by its number: browsers then send the page's Origin.
     """
 
     def __init__(self, app: ASGIApp, *, allowed_hosts: frozenset[str], max_body_bytes: int) -> None:
@@ -44,12 +49,9 @@ class Guard:
             await self._admit(scope, headers, receive, _with_request_id(send, request_id))
 
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
-        if self._allowed_hosts and host_of(headers.get("host", "")) not in self._allowed_hosts:
-            await _refuse(403, "this Host header is not among api.allowed_hosts")(scope, receive, send)
-            return
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._max_body_bytes:
-            await self._too_large()(scope, receive, send)
+        problem = self._refusal(headers)
+        if problem is not None:
+            await problem.response(scope["path"])(scope, receive, send)
             return
         started = False
         seen = 0
@@ -71,14 +73,22 @@ class Guard:
             await self._app(scope, limited_receive, watched_send)
         except _BodyTooLargeError:
             if not started:
-                await self._too_large()(scope, receive, send)
+                await self._too_large().response(scope["path"])(scope, receive, send)
 
-    def _too_large(self) -> JSONResponse:
-        return _refuse(413, f"the request body is over api.max_body_bytes ({self._max_body_bytes})")
+    def _refusal(self, headers: Headers) -> Problem | None:
+        hosts = self._allowed_hosts
+        if hosts and host_of(headers.get("host", "")) not in hosts:
+            return Problem(403, "this Host header is not among api.allowed_hosts")
+        origin = headers.get("origin")
+        if hosts and origin is not None and host_of_origin(origin) not in hosts:
+            return Problem(403, "this Origin header is not among api.allowed_hosts: a web page sent this")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._max_body_bytes:
+            return self._too_large()
+        return None
 
-
-def _refuse(status: int, message: str) -> JSONResponse:
-    return JSONResponse(error_body(message, "invalid_request_error", None), status)
+    def _too_large(self) -> Problem:
+        return Problem(413, f"the request body is over api.max_body_bytes ({self._max_body_bytes})")
 
 
 def _with_request_id(send: Send, request_id: str) -> Send:

@@ -6,6 +6,8 @@ that the runtime has already.
 
 from skerry_agent.runtime import RuntimeMetrics
 
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
 _COUNTERS = {
     "requests": "Requests that were admitted.",
     "requests_failed": "Requests that ended with an error.",

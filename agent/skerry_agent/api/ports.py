@@ -1,11 +1,14 @@
 """What the API needs from the rest of the agent."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Protocol
 
+from skerry_agent.access import ApiToken
 from skerry_agent.registry import InstalledArtifact, Slot
 from skerry_agent.runtime import ModelFile, ModelStatus, Runner, RuntimeMetrics
+from skerry_protocol.reported import SlotReport
 
 
 class Models(Protocol):
@@ -24,6 +27,15 @@ class Models(Protocol):
     async def slots(self) -> Sequence[Slot]:
         """All slots, with what is active in them."""
 
+    async def stored(self, sha256: str, length: int) -> Path | None:
+        """The whole file with this digest and length, or None."""
+
+    async def deactivate(self, slot: str) -> None:
+        """Let nothing serve in a slot any more."""
+
+    async def remove(self, ref: str) -> None:
+        """Remove an artifact that serves nowhere."""
+
 
 class Runners(Protocol):
     """The runtime as the API sees it."""
@@ -31,8 +43,28 @@ class Runners(Protocol):
     def lease(self, model: ModelFile) -> AbstractAsyncContextManager[Runner]:
         """Lend the runner of a model, loading it when it is not loaded."""
 
+    async def retire(self, sha256: str) -> None:
+        """Unload a model when its requests have ended."""
+
     def status(self) -> list[ModelStatus]:
         """What is loaded."""
 
     def metrics(self) -> RuntimeMetrics:
         """Counters and figures."""
+
+
+class Tokens(Protocol):
+    """The local API tokens (``skerry_agent.access``)."""
+
+    def check(self, secret: str) -> ApiToken | None:
+        """The token with this secret, if there is one."""
+
+
+class FleetUpdates(Protocol):
+    """What the fleet wants of this device, and how far it is."""
+
+    def reports(self) -> Mapping[str, SlotReport]:
+        """Where each slot stands."""
+
+    def nudge(self) -> None:
+        """Do not wait out pauses: somebody asks for it now."""

@@ -1,13 +1,22 @@
 """The commands, and how their errors become one line and an exit code."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from skerry_agent import __version__
+from skerry_agent.cli.device import (
+    DEFAULT_STATE,
+    AsJson,
+    State,
+    device_client,
+    log_warnings_only,
+    show_result,
+)
+from skerry_agent.cli.local_commands import bench, chat
+from skerry_agent.cli.token_commands import token_app
 from skerry_agent.errors import AgentError, UsageError
 from skerry_protocol.errors import ProtocolError
 
@@ -19,13 +28,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-DEFAULT_STATE = Path("/var/lib/skerry-agent")
-State = Annotated[
-    Path,
-    typer.Option("--state", envvar="SKERRY_AGENT_DAEMON__STATE_DIR", help="The agent's state folder."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def main() -> None:
@@ -82,7 +84,7 @@ def enroll(
 
     from skerry_agent.daemon.enrolling import enroll_device  # noqa: PLC0415 - heavy
 
-    _log_warnings_only()
+    log_warnings_only()
     device = asyncio.run(enroll_device(_secret(token), controller, state))
     typer.echo(f"enrolled as {device}; a running agent connects by itself within seconds")
 
@@ -92,7 +94,7 @@ def status(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """Show the daemon, its fleet, what is active, and updates under way."""
     from skerry_agent.cli.show import show_status  # noqa: PLC0415 - heavy
 
-    _show(_client(state).call("status"), as_json, show_status)
+    show_result(device_client(state).call("status"), as_json, show_status)
 
 
 @app.command()
@@ -100,7 +102,7 @@ def models(state: State = DEFAULT_STATE, as_json: AsJson = False) -> None:
     """List the models on this device."""
     from skerry_agent.cli.show import show_models  # noqa: PLC0415 - heavy
 
-    _show(_client(state).call("models"), as_json, show_models)
+    show_result(device_client(state).call("models"), as_json, show_models)
 
 
 @app.command()
@@ -112,7 +114,7 @@ def events(
     """Show what happened on this device."""
     from skerry_agent.cli.show import show_events  # noqa: PLC0415 - heavy
 
-    _show(_client(state).call("recent_events", limit=limit), as_json, show_events)
+    show_result(device_client(state).call("recent_events", limit=limit), as_json, show_events)
 
 
 @app.command("import")
@@ -131,10 +133,10 @@ def import_file(
     # The registry checks again; but a running agent does not know the file's own name, and a refusal
     # needs no transfer.
     check_import(file, name)
-    client = _client(state)
+    client = device_client(state)
     with transfer_bar(f"importing {file.name}", hidden=as_json) as progress:
         result = client.import_file(file.resolve(), name, progress)
-    _show(result, as_json, show_import)
+    show_result(result, as_json, show_import)
 
 
 @app.command()
@@ -146,7 +148,7 @@ def activate(
     """Serve an imported model as NAME."""
     from skerry_agent.cli.show import show_slot  # noqa: PLC0415 - heavy
 
-    _show(_client(state).call("activate", name=name), as_json, show_slot)
+    show_result(device_client(state).call("activate", name=name), as_json, show_slot)
 
 
 @app.command()
@@ -158,7 +160,7 @@ def rollback(
     """Go back to the version before. Works offline; the fleet's version waits for a new attempt."""
     from skerry_agent.cli.show import show_slot  # noqa: PLC0415 - heavy
 
-    _show(_client(state).call("rollback", name=name), as_json, show_slot)
+    show_result(device_client(state).call("rollback", name=name), as_json, show_slot)
 
 
 @app.command()
@@ -167,33 +169,12 @@ def remove(
     state: State = DEFAULT_STATE,
 ) -> None:
     """Remove a model from this device."""
-    typer.echo(f"removed {_client(state).call('remove', name=name)['ref']}")
+    typer.echo(f"removed {device_client(state).call('remove', name=name)['ref']}")
 
 
-def _client(state: Path) -> Any:
-    from skerry_agent.admin import connect  # noqa: PLC0415 - heavy
-    from skerry_agent.state import StateFolder  # noqa: PLC0415 - see above
-
-    _log_warnings_only()
-    if not state.exists() and state == DEFAULT_STATE:
-        raise UsageError(f"no agent has run here yet: {state} does not exist; name its folder with --state")
-    return connect(StateFolder(state))
-
-
-def _log_warnings_only() -> None:
-    """A command's stdout is its result: what it logs on the way goes to stderr, and only when it matters."""
-    from skerry_agent.logs import configure_logs  # noqa: PLC0415 - heavy
-
-    configure_logs("warning", "auto")
-
-
-def _show(result: dict[str, Any], as_json: bool, show: Callable[[dict[str, Any]], None]) -> None:
-    if as_json:
-        import json  # noqa: PLC0415 - small, but only here
-
-        typer.echo(json.dumps(result, indent=2))
-    else:
-        show(result)
+app.add_typer(token_app)
+app.command()(chat)
+app.command()(bench)
 
 
 def _secret(value: str) -> str:

@@ -78,6 +78,15 @@ def show_slot(result: dict[str, Any]) -> None:
     console.print(f"{slot['active'] or 'nothing'} is active; ask for it as '{name}'", highlight=False)
 
 
+def show_tokens(result: dict[str, Any]) -> None:
+    """``skerry-agent token list``."""
+    table = Table("id", "label", "created", box=None, pad_edge=False)
+    for token in result["tokens"]:
+        at = datetime.fromtimestamp(token["created_at"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(token["id"], token["label"] or "-", at)
+    console.print(table if table.row_count else "no tokens; see skerry-agent token create --help")
+
+
 @contextmanager
 def transfer_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], None]]:
     """A progress bar for bytes; on something else than a terminal only its first and last line show."""

@@ -62,6 +62,10 @@ class FleetDevice:
         """Go back to the version before, and hold there until a new attempt."""
         await self.engine.rollback(slot)
 
+    def nudge(self) -> None:
+        """Do not wait out pauses of updates."""
+        self.engine.nudge()
+
     async def run(self) -> None:
         """Follow the fleet until cancelled."""
         async with asyncio.TaskGroup() as tasks:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import structlog
 from starlette.applications import Starlette
 
+from skerry_agent.access import TokenStore
 from skerry_agent.admin import AdminService, create_admin_app
 from skerry_agent.admin.service import Fleet
-from skerry_agent.api import ApiOptions, create_api
+from skerry_agent.api import ApiOptions, ApiParts, PresetStore, create_api
 from skerry_agent.daemon.servers import bind_tcp, bind_unix, make_server
 from skerry_agent.outbox import Outbox
 from skerry_agent.registry import InstalledArtifact, Registry
@@ -45,6 +46,8 @@ class LocalDevice:
     outbox: Outbox
     registry: Registry
     pool: ModelPool
+    tokens: TokenStore
+    presets: PresetStore
     crashes: asyncio.Queue[tuple[str, str]]
     api_socket: socket.socket
     admin_socket: socket.socket
@@ -102,6 +105,15 @@ class LocalDevice:
             allowed_hosts=frozenset(host.lower() for host in self.settings.api.allowed_hosts),
             max_body_bytes=self.settings.api.max_body_bytes,
             request_timeout_s=self.settings.api.request_timeout_s,
+            require_token=self.settings.api.require_token,
+        )
+        parts = ApiParts(
+            models=self.registry,
+            runners=self.pool,
+            tokens=self.tokens,
+            presets=self.presets,
+            events=self.outbox,
+            fleet=lambda: self.fleet,
         )
         admin = AdminService(
             registry=self.registry,
@@ -110,8 +122,10 @@ class LocalDevice:
             pool=self.pool,
             fleet=lambda: self.fleet,
             settle=self.settle,
+            tokens=self.tokens,
+            api_url=f"http://{self.settings.api.host}:{self.port}",
         )
-        return create_api(self.registry, self.pool, options), create_admin_app(admin, self.state.incoming)
+        return create_api(parts, options), create_admin_app(admin, self.state.incoming)
 
 
 @asynccontextmanager
@@ -142,7 +156,21 @@ async def open_device(settings: AgentSettings, state: StateFolder) -> AsyncItera
             limits=runtime_limits(settings.runtime),
         )
         stack.push_async_callback(pool.aclose)
-        yield LocalDevice(settings, state, time, outbox, registry, pool, crashes, api_socket, admin_socket)
+        tokens = TokenStore.load(state.api_tokens, clock=time.now)
+        presets = PresetStore.load(state.presets)
+        yield LocalDevice(
+            settings=settings,
+            state=state,
+            time=time,
+            outbox=outbox,
+            registry=registry,
+            pool=pool,
+            tokens=tokens,
+            presets=presets,
+            crashes=crashes,
+            api_socket=api_socket,
+            admin_socket=admin_socket,
+        )
 
 
 async def serve_local(device: LocalDevice, stop: asyncio.Event, on_ready: Callable[[], None]) -> None:

@@ -50,6 +50,11 @@ class ApiSettings(_Section):
     request_timeout_s: float = Field(
         default=600.0, gt=0, description="Longest time that one request may take, in seconds."
     )
+    require_token: bool = Field(
+        default=False,
+        description="Whether answers need a local API token (`skerry-agent token create`); changing models"
+        " over TCP always does.",
+    )
 
 
 class RegistrySettings(_Section):

@@ -72,7 +72,7 @@ def test_a_chunked_body_over_the_limit_is_a_413_too(device: Device) -> None:
         assert b" 413 " in raw.recv(4096).split(b"\r\n")[0]
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/admin", "/v1/import_file", "/v1/activate"])
+@pytest.mark.parametrize("path", ["/v1", "/admin", "/v1/import_file", "/v1/activate", "/v1/token_create"])
 def test_tcp_only_infers(device: Device, path: str) -> None:
     status, answer, _ = post(device, path, b"{}")
     assert status == 404

@@ -61,7 +61,7 @@ def test_greedy_and_seeded_answers_repeat(client: openai.OpenAI) -> None:
 
 
 def test_a_completion_has_openais_default_length(client: openai.OpenAI) -> None:
-    done = client.completions.create(model="base@1", prompt="abc", extra_body={"ignore_eos": True})
+    done = client.completions.create(model="base@1", prompt="abc")
     assert done.usage is not None
     assert done.usage.completion_tokens <= 16
 
@@ -104,10 +104,16 @@ def test_a_prompt_beyond_the_context_names_both_numbers(client: openai.OpenAI) -
         ("top_p", 2),
         ("max_tokens", 0),
         ("stop", ["x"] * 100),
-        ("n", 3),
+        ("n", 0),
+        ("n", 1000),
         ("seed", "abc"),
         ("tools", [{"type": "function"}]),
-        ("response_format", {"type": "json_object"}),
+        ("tools", [{"type": "code_interpreter", "function": {"name": "x"}}]),
+        ("tool_choice", "required"),
+        ("response_format", {"type": "yaml"}),
+        ("top_logprobs", 3),
+        ("logit_bias", {"word": 1}),
+        ("modalities", ["audio"]),
     ],
 )
 def test_a_wrong_field_is_a_400_that_names_it(client: openai.OpenAI, field: str, value: object) -> None:

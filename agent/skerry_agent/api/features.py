@@ -1,0 +1,36 @@
+"""What the engine does not honour yet: asked for, it is refused instead of being ignored."""
+
+from skerry_agent.api.errors import BadRequestError
+from skerry_agent.runtime import GenerateRequest
+
+UNHONOURED = frozenset(
+    {"prompt_tokens", "ignore_eos", "logprobs", "grammar", "json_schema", "tools", "template_kwargs"}
+)
+UNHONOURED_SAMPLING = frozenset({"typical_p", "logit_bias"})
+
+_WORDS = {
+    "json_schema": "response_format",
+    "prompt_tokens": "prompt",
+    "template_kwargs": "chat_template_kwargs",
+}
+_DEFAULT = GenerateRequest()
+
+
+def refuse_unhonoured(request: GenerateRequest) -> None:
+    """Refuse a request for what the engine does not do.
+
+    Raises:
+        BadRequestError: Names the field.
+    """
+    for name in UNHONOURED:
+        if getattr(request, name) != getattr(_DEFAULT, name):
+            _refuse(_WORDS.get(name, name))
+    for name in UNHONOURED_SAMPLING:
+        if getattr(request.sampling, name) != getattr(_DEFAULT.sampling, name):
+            _refuse(name)
+
+
+def _refuse(name: str) -> None:
+    raise BadRequestError(
+        f"{name}: the engine of this version does not do this", name, "unsupported_parameter"
+    )
