@@ -41,7 +41,7 @@ async def test_a_controller_that_is_back_need_not_wait_for_what_it_missed(
     controller.acknowledges = False  # as one that was away: the broker took the batches, nobody stored them
     for number in range(10):
         await device.outbox.emit("ping", number=number)
-    await controller.wait_for(lambda: len(controller.arrivals) >= 10)
+    await controller.wait_for(lambda: bool(controller.arrivals))
     controller.acknowledges = True
     await controller.publish("command", controller.command("report"))
     await device.wait_until_acknowledged()
