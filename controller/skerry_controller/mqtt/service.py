@@ -4,7 +4,7 @@ import asyncio
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import aiomqtt
 import structlog
@@ -67,7 +67,7 @@ class MqttService:
             try:
                 await self._session()
             except* (aiomqtt.MqttError, OverflowedError, OSError, ControllerError) as group:
-                log.warning("mqtt_session_ended", error="; ".join(map(str, group.exceptions)))
+                log.warning("mqtt_session_ended", error="; ".join(map(str, _causes(group))))
             await self._forget_presence()
             if time.monotonic() - started >= self._settings.stable_after_s:
                 wait_s = self._settings.backoff_min_s
@@ -152,6 +152,15 @@ class MqttService:
             await self._intake.forget_presence()
         except Exception as error:
             log.exception("presence_not_forgotten", error=str(error))
+
+
+def _causes(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """What really happened, without the groups around it."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _causes(error)
+        else:
+            yield error
 
 
 async def _until_end(client: aiomqtt.Client, lanes: Lanes) -> None:
