@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import structlog
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 
 from skerry_controller.authorities import Authorities
@@ -70,11 +71,19 @@ class _Routes:
 
     async def enroll(self, request: Request) -> Response:
         """Enroll one device."""
+        try:
+            # Before a place is taken: who sends slowly must not take one from those who do not.
+            async with asyncio.timeout(self._services.limits.body_timeout_s):
+                body = await request.body()
+        except TimeoutError:
+            return _error(408, "too_slow", "the request's body did not come in time: try again")
+        except ClientDisconnect:
+            return _error(400, "malformed", "the request broke off")
         if self._enrolling.locked():
             return _error(503, "busy", "the controller is busy with other enrollments: try again in a minute")
         async with self._enrolling:
             try:
-                enrollment = decode_enrollment_request(await request.body())
+                enrollment = decode_enrollment_request(body)
             except ProtocolError as error:
                 return _error(400, "malformed", str(error))
             try:

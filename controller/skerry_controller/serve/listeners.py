@@ -11,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from skerry_controller.errors import UsageError, WorldError
+from skerry_controller.serve.connections import ConnectionLimits, bounded_protocol
 
 _BACKLOG = 512
 _KEEP_ALIVE_S = 30
@@ -54,10 +55,18 @@ class Listener(uvicorn.Server):
     """One HTTP server that leaves the process's signals alone and says when it is ready."""
 
     def __init__(
-        self, app: ASGIApp, bound: socket.socket, *, stop_timeout_s: float, tls: ssl.SSLContext | None = None
+        self,
+        app: ASGIApp,
+        bound: socket.socket,
+        *,
+        stop_timeout_s: float,
+        tls: ssl.SSLContext | None = None,
+        connections: ConnectionLimits | None = None,
     ) -> None:
         config = uvicorn.Config(
             app,
+            http=bounded_protocol(connections or ConnectionLimits()),
+            ws="none",
             log_config=None,
             access_log=False,
             lifespan="off",

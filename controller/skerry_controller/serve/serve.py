@@ -16,6 +16,7 @@ from skerry_controller.mqtt import FleetSide
 from skerry_controller.serve import slices
 from skerry_controller.serve.assembly import device_app, fleet_side, operator_app
 from skerry_controller.serve.certificates import ServerCertificate, server_names
+from skerry_controller.serve.connections import allow_many_files
 from skerry_controller.serve.core import Core, open_core
 from skerry_controller.serve.listeners import Listener, bind
 from skerry_controller.serve.notify import keep_watchdog_calm, notify, watchdog_interval_s
@@ -53,6 +54,7 @@ async def serve(
     Raises:
         ControllerError: It could not start, or a part failed for good; the first reason.
     """
+    allow_many_files()
     async with open_core(DataFolder(settings.server.data_dir), settings, clock) as core:
         try:
             await _Service(core).run(stop, on_ready)

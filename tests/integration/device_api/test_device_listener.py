@@ -1,6 +1,7 @@
 """The devices' listener as it really runs: TLS on a port, spoken to with the standard library."""
 
 import asyncio
+import contextlib
 import hashlib
 import http.client
 import socket
@@ -15,9 +16,11 @@ from typing import Any
 import pytest
 
 from skerry_controller.clock import utc_now
+from skerry_controller.device_api import DeviceApiLimits, create_device_app
+from skerry_controller.device_api.app import DeviceServices
 from skerry_controller.enrollment import EnrollmentService
-from skerry_controller.serve.assembly import device_app
 from skerry_controller.serve.certificates import ServerCertificate, server_names
+from skerry_controller.serve.connections import ConnectionLimits
 from skerry_controller.serve.core import Core
 from skerry_controller.serve.listeners import Listener, bind
 from skerry_controller.setup import NewController
@@ -75,7 +78,9 @@ class Running:
 
 
 @asynccontextmanager
-async def listening(folder: Path) -> AsyncIterator[Running]:
+async def listening(
+    folder: Path, connections: ConnectionLimits | None = None, *, body_timeout_s: float = 10.0
+) -> AsyncIterator[Running]:
     async with opened_core(folder) as (made, core):
         trust = core.trust_document()
         certificate = ServerCertificate(core.data.certificates, core.authorities, server_names(trust, ()))
@@ -84,7 +89,17 @@ async def listening(folder: Path) -> AsyncIterator[Running]:
         certificate.load_into(tls)
         enrollment = EnrollmentService(core.database, core.authorities, core.repository, core.clock)
         bound = bind("127.0.0.1", 0, "device")
-        listener = Listener(device_app(core, enrollment), bound, stop_timeout_s=1, tls=tls)
+        app = create_device_app(
+            DeviceServices(
+                authorities=core.authorities,
+                enrollment=enrollment,
+                blobs=core.blobs,
+                capabilities=core.capabilities,
+                clock=core.clock,
+                limits=DeviceApiLimits(body_timeout_s=body_timeout_s),
+            )
+        )
+        listener = Listener(app, bound, stop_timeout_s=1, tls=tls, connections=connections)
         async with asyncio.TaskGroup() as group:
             group.create_task(listener.run_until_stopped())
             await listener.ready.wait()
@@ -176,3 +191,58 @@ async def test_a_stranger_who_speaks_no_tls_harms_nobody(running: Running) -> No
 
     await asyncio.to_thread(babble)
     assert (await running.ask("GET", "/health")).status == 200
+
+
+def tls_connection(running: Running) -> ssl.SSLSocket:
+    context = ssl.create_default_context(cadata=running.core.authorities.servers.certificate_pem.decode())
+    plain = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+    return context.wrap_socket(plain, server_hostname="127.0.0.1")
+
+
+def begin_enrollment(running: Running) -> ssl.SSLSocket:
+    connection = tls_connection(running)
+    connection.sendall(b"POST /v1/enroll HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+    return connection
+
+
+async def test_strangers_who_never_end_their_requests_keep_nobody_from_enrolling(running: Running) -> None:
+    token = await running.core.tokens.create(labels={}, uses=1, life_s=60, actor="admin:test")
+    request = encode_enrollment_request(enrollment_request(token.secret))
+    with contextlib.ExitStack() as held:
+        for _ in range(DeviceApiLimits().max_enrollments + 2):
+            held.enter_context(await asyncio.to_thread(begin_enrollment, running))
+        assert (await running.ask("POST", "/v1/enroll", request)).status == 200
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: "])
+async def test_a_connection_without_a_whole_request_is_closed(tmp_path: Path, begun: bytes) -> None:
+    async with listening(tmp_path, ConnectionLimits(request_deadline_s=0.3)) as running:
+
+        def wait_for_the_end() -> bytes:
+            with tls_connection(running) as connection:
+                connection.sendall(begun)
+                return connection.recv(1000)
+
+        assert await asyncio.to_thread(wait_for_the_end) == b""
+
+
+async def test_more_connections_than_allowed_are_closed_at_once(tmp_path: Path) -> None:
+    async with listening(tmp_path, ConnectionLimits(max_connections=2)) as running:
+
+        def one_too_many() -> bytes:
+            with tls_connection(running), tls_connection(running), tls_connection(running) as last:
+                last.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+                return last.recv(1000)
+
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
+            assert await asyncio.to_thread(one_too_many) == b""
+
+
+async def test_a_slow_body_is_answered_with_a_code(tmp_path: Path) -> None:
+    async with listening(tmp_path, body_timeout_s=0.2) as running:
+
+        def slow() -> bytes:
+            with begin_enrollment(running) as connection:
+                return connection.recv(1000)
+
+        assert (await asyncio.to_thread(slow)).startswith(b"HTTP/1.1 408 ")
