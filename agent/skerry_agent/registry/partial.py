@@ -1,6 +1,7 @@
 """A download that survives restarts: a preallocated file and a journal of what is surely in it."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import threading
@@ -107,6 +108,9 @@ class PartialDownload:
     def open(self) -> None:
         """Create or reopen the files and find out what is there. Blocks."""
         with disk_errors("preparing the download", self._part, need_bytes=self.length):
+            with contextlib.suppress(FileNotFoundError):
+                # Read-only when power failed between the last check and the final name.
+                self._part.chmod(0o600)
             self._file = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             self._open_journal()
             if os.fstat(self._file).st_size != self.length or allocated_bytes(self._part) < self.length:
@@ -140,6 +144,8 @@ class PartialDownload:
         # The file may have been lost or cut while its journal was not.
         size = os.fstat(self._file).st_size
         self._present = {i for i in content.indices if self.chunks[i].offset + self.chunks[i].length <= size}
+        if self._present != content.indices:
+            self._rewrite_journal()  # or it would vouch for what the file will be made of from now on
 
     def _preallocate(self) -> None:
         try:
@@ -225,11 +231,7 @@ class PartialDownload:
         with self._lock, disk_errors("verifying", self._part):
             bad = {index for index, chunk in enumerate(self.chunks) if not self._is_right(chunk)}
             self._present -= bad
-            text = journal.header_line(self.sha256, self.length, self._plan)
-            text += journal.entry_lines(sorted(self._present), self._plan)
-            os.ftruncate(self._log, 0)
-            self._disk.append(self._log, text)
-            self._disk.sync(self._log)
+            self._rewrite_journal()
         if bad:
             raise DamagedDownloadError(
                 f"{len(bad)} chunks of {self.sha256[:8]} came back damaged from the disk: fetching them again"
@@ -237,6 +239,13 @@ class PartialDownload:
         raise InconsistentManifestError(
             f"the chunks match the manifest, but together they are not its file {self.sha256[:12]}"
         )
+
+    def _rewrite_journal(self) -> None:
+        text = journal.header_line(self.sha256, self.length, self._plan)
+        text += journal.entry_lines(sorted(self._present), self._plan)
+        os.ftruncate(self._log, 0)
+        self._disk.append(self._log, text)
+        self._disk.sync(self._log)
 
     def _close(self) -> None:
         try:

@@ -220,3 +220,39 @@ async def test_room_that_was_reserved_in_part_is_given_back(tmp_path: Path) -> N
         await begin(registry)
     assert (await registry.usage()).used == 0
     await registry.close()
+
+
+async def test_a_download_that_was_whole_when_power_failed_can_be_opened_again(tmp_path: Path) -> None:
+    disk = FailingDisk()
+    registry = await Registry.open(tmp_path, limits=LIMITS, disk=disk)
+    partial = await begin(registry)
+    await fill(partial, partial.missing())
+    disk.fail["replace_synced"] = errno.EIO  # as if power failed just before the file got its name
+    with pytest.raises(StorageError):
+        await partial.finish()
+    await partial.close()
+    disk.fail.clear()
+    again = await begin(registry)
+    part = tmp_path / "partial" / f"{ENTRY.sha256}.part"
+    assert part.stat().st_mode & 0o200, "only root could open a read-only file for writing"
+    assert (await fill_and_finish(again)).read_bytes() == DATA
+    await registry.close()
+
+
+async def test_a_left_over_journal_does_not_vouch_for_a_new_file(
+    tmp_path: Path, abandoned: list[Registry]
+) -> None:
+    registry = await Registry.open(tmp_path, limits=LIMITS)
+    partial = await begin(registry)
+    await fill(partial, partial.missing())
+    journal = tmp_path / "partial" / f"{ENTRY.sha256}.journal"
+    left = journal.read_bytes()
+    (await partial.finish()).unlink()
+    journal.write_bytes(left)  # power failed after the file got its name
+    crashed = await begin(registry)
+    assert crashed.missing() == list(ENTRY.chunks)
+    await fill(crashed, list(ENTRY.chunks[:2]))
+    abandoned.append(registry)
+    reopened = await Registry.open(tmp_path, limits=LIMITS)
+    assert (await begin(reopened)).missing() == list(ENTRY.chunks[2:])
+    await reopened.close()
