@@ -31,8 +31,8 @@ class TargetRefusedError(PeerError):
     """The wanted target is not what the fleet's keys signed. Trying again does not help.
 
     Attributes:
-        code: Stable, for programs: ``target_unknown``, ``target_mismatch``, ``target_too_large``,
-            ``target_damaged`` or ``metadata_unsigned``.
+        code: Stable, for programs: ``target_unknown``, ``target_mismatch``, ``target_too_large`` or
+            ``metadata_unsigned``.
         message: For a person.
     """
 

@@ -58,8 +58,8 @@ async def read_target(
     """The bytes of a target that passed :func:`check_signed`, from the cache or the source.
 
     Raises:
-        TargetNotYetVisibleError: The source does not have the file now.
-        TargetRefusedError: The bytes that came are not the signed ones.
+        TargetNotYetVisibleError: The source does not have the file now, or the bytes that came are not the
+            signed ones: that says something of who carried them, and nothing of the target.
         WorldError: The source cannot be reached or is too slow, or the disk refused.
     """
     held = await asyncio.to_thread(cache.read, ref.sha256)
@@ -69,8 +69,8 @@ async def read_target(
     if data is None:
         raise TargetNotYetVisibleError(f"the repository lists {ref.path} but has no such file now")
     if len(data) != ref.length or hashlib.sha256(data).hexdigest() != ref.sha256:
-        raise TargetRefusedError(
-            "target_damaged", f"the bytes that came for {ref.path} are not those that were signed"
+        raise TargetNotYetVisibleError(
+            f"the bytes that came for {ref.path} are not those that were signed; they are asked for again"
         )
     await asyncio.to_thread(cache.write, ref.sha256, data)
     return data

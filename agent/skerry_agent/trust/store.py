@@ -230,9 +230,9 @@ class TrustStore:
 
         Raises:
             TargetNotYetVisibleError: It is not, and this device's metadata is older than that; or the
-                source does not have the file now.
-            TargetRefusedError: The fleet's keys signed something else, or nothing, under this path; it is
-                too large; or the bytes that came are not the signed ones.
+                source does not have the file now, or altered it.
+            TargetRefusedError: The fleet's keys signed something else, or nothing, under this path; or it is
+                too large.
             WorldError: The source cannot be reached or is too slow, or the disk refused.
             UsageError: Nothing is trusted yet.
         """
