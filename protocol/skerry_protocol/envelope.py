@@ -92,6 +92,8 @@ def parse(data: bytes, *, limit_bytes: int = DEFAULT_LIMITS.max_frame_bytes) -> 
     """
     check_size(data, limit_bytes, "envelope")
     binary = data.lstrip()[:1] != b"{"
+    if binary and not _is_msgpack_map(data):
+        raise MalformedError("envelope: that is neither a JSON object nor a MessagePack map")
     try:
         if binary:
             raw: _BinaryEnvelope | _JsonEnvelope = msgspec.msgpack.decode(data, type=_BinaryEnvelope)
@@ -106,6 +108,11 @@ def parse(data: bytes, *, limit_bytes: int = DEFAULT_LIMITS.max_frame_bytes) -> 
             f"envelope has {len(raw.signatures)} signatures; 1 to {MAX_SIGNATURES} are allowed"
         )
     return Envelope(raw.kind, bytes(raw.payload), media_type(raw.kind, binary=binary), tuple(raw.signatures))
+
+
+def _is_msgpack_map(data: bytes) -> bool:
+    first = data[0] if data else 0
+    return 0x80 <= first <= 0x8F or first in (0xDE, 0xDF)  # noqa: PLR2004 - fixmap, map 16, map 32
 
 
 def open_sealed(
