@@ -42,12 +42,12 @@ async def watch_rollout(rollout: str, *, interval_s: float, as_json: bool) -> in
 async def _until_end(
     client: Any, rollout: str, interval_s: float, show: Callable[[dict[str, Any]], None]
 ) -> int:
-    last_seen = time.monotonic()
+    last_seen: float | None = None
     while True:
         try:
             seen = await client.get(f"/rollouts/{rollout}")
         except WorldError:
-            if time.monotonic() - last_seen > _PATIENCE_S:
+            if last_seen is None or time.monotonic() - last_seen > _PATIENCE_S:
                 raise
             await asyncio.sleep(interval_s)  # a controller that starts again goes on with the rollout
             continue

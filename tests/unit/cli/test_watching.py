@@ -40,14 +40,23 @@ async def test_the_exit_code_tells_the_end(state: str, code: int) -> None:
 
 
 async def test_a_controller_that_starts_again_is_waited_for() -> None:
-    controller = Controller(WorldError("no answer"), rollout("succeeded", "committed"))
+    controller = Controller(
+        rollout("running", "pending"), WorldError("no answer"), rollout("succeeded", "committed")
+    )
     assert await watching._until_end(controller, "r-1", 0, lambda _: None) == 0
+
+
+async def test_a_controller_that_never_answered_is_not_waited_for() -> None:
+    controller = Controller(WorldError("no answer"), rollout("succeeded", "committed"))
+    with pytest.raises(WorldError):
+        await watching._until_end(controller, "r-1", 0, lambda _: None)
 
 
 async def test_a_controller_that_stays_away_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watching, "_PATIENCE_S", -1)
+    controller = Controller(rollout("running", "pending"), WorldError("no answer"))
     with pytest.raises(WorldError):
-        await watching._until_end(Controller(WorldError("no answer")), "r-1", 0, lambda _: None)
+        await watching._until_end(controller, "r-1", 0, lambda _: None)
 
 
 def test_lines_tell_each_change_once(capsys: pytest.CaptureFixture[str]) -> None:
