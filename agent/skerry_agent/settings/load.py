@@ -85,8 +85,8 @@ def _check_environment(environment: Mapping[str, str]) -> None:
             raise UsageError(_unknown("the environment", name, name, known))
 
 
-def _variable(section: str, key: str) -> str:
-    return f"{_PREFIX}{section}__{key}".upper()
+def _variable(*place: str) -> str:
+    return (_PREFIX + "__".join(place)).upper()
 
 
 def _unknown(origin: str, shown: str, name: str, valid: Any) -> str:
@@ -150,6 +150,6 @@ def _build(values: Settings, flags: Settings, origin: str, *, environment: bool 
 
 def _is_from_environment(place: Sequence[str], flags: Settings) -> bool:
     """Whether a value came from the environment, which wins over the file, and loses against flags."""
-    if len(place) < 2 or place[1] in flags.get(place[0], {}):  # noqa: PLR2004 - section and key
-        return False
-    return _variable(place[0], place[1]) in os.environ
+    section, *keys = place
+    from_flags = bool(keys) and keys[0] in flags.get(section, {})
+    return not from_flags and _variable(section, *keys[:1]) in os.environ
