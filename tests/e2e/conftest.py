@@ -39,6 +39,14 @@ def lasting_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controll
         assert "Traceback" not in controller.service.output()
 
 
+@pytest.fixture(scope="session")
+def idle_house(tmp_path_factory: pytest.TempPathFactory) -> Controller:
+    """A controller that was set up and does not run."""
+    controller = Controller.in_folder(tmp_path_factory.mktemp("idle-house"))
+    controller.init()
+    return controller
+
+
 @pytest.fixture
 def start_device(tmp_path: Path) -> Iterator[StartDevice]:
     """Enroll and start devices; all are stopped in the end."""
