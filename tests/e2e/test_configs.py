@@ -57,7 +57,8 @@ def test_settings_with_which_the_agent_is_not_healthy_are_taken_back(
     house: Controller, start_device: StartDevice
 ) -> None:
     device = start_device(house, "stubborn", "cfg=bad")
-    path = assign(house, "elsewhere@1", '[api]\nhost = "192.0.2.1"\n', "cfg=bad")  # not an address of ours
+    taken = house.operator_port
+    path = assign(house, "elsewhere@1", f"[api]\nport = {taken}\n", "cfg=bad")
     told = report(house, device, path)
     assert not told["applied"]
     assert told["reason"]
@@ -70,7 +71,15 @@ def test_a_bundle_that_breaks_the_schema_or_touches_the_device_is_refused(
     house: Controller, start_device: StartDevice
 ) -> None:
     device = start_device(house, "strict", "cfg=strict")
-    path = assign(house, "mine@1", '[daemon]\nstate_dir = "/tmp/elsewhere"\n', "cfg=strict")
-    told = report(house, device, path)
-    assert not told["applied"]
-    assert "daemon" in str(told["reason"])
+    for number, (settings, word) in enumerate(
+        (
+            ('[daemon]\nstate_dir = "/tmp/elsewhere"\n', "daemon"),
+            ('[api]\nhost = "0.0.0.0"\n', "api.host"),
+            ("[sync]\nreconnect_initial_s = 1e9\n", "sync.reconnect_initial_s"),
+        ),
+        start=1,
+    ):
+        path = assign(house, f"mine@{number}", settings, "cfg=strict")
+        told = report(house, device, path)
+        assert not told["applied"]
+        assert word in str(told["reason"])

@@ -151,8 +151,15 @@ class Device:
         return cls(name, folder, free_ports(1)[0], settings or {})
 
     def __post_init__(self) -> None:
+        # In a file, which the fleet's settings may override; the environment they may not.
+        config = self.folder / f"{self.name}.toml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(f"[api]\nport = {self.port}\n", encoding="utf-8")
         self.service = Service(
-            self.name, [BIN / "skerry-agent", "run"], self.folder / f"{self.name}.log", self.environment()
+            self.name,
+            [BIN / "skerry-agent", "run", "--config", config],
+            self.folder / f"{self.name}.log",
+            self.environment(),
         )
 
     @property
@@ -206,7 +213,6 @@ class Device:
         """What its commands find in their environment."""
         return {
             "SKERRY_AGENT_DAEMON__STATE_DIR": str(self.state),
-            "SKERRY_AGENT_API__PORT": str(self.port),
             "SKERRY_AGENT_TELEMETRY__SAMPLE_INTERVAL_S": "1",
             "SKERRY_AGENT_TELEMETRY__FLUSH_INTERVAL_S": "1",
             "SKERRY_AGENT_SYNC__RECONNECT_MAX_S": "2",

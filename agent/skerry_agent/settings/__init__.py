@@ -1,6 +1,7 @@
 """The agent's settings: read once, validated, frozen; each room is handed its own slice."""
 
-from skerry_agent.settings.load import check_bundle, load_settings
+from skerry_agent.settings.bundle_rules import check_bundle
+from skerry_agent.settings.load import load_settings
 from skerry_agent.settings.model import (
     BUNDLE_SECTIONS,
     AgentSettings,
