@@ -4,7 +4,7 @@ Imports jinja2, so this belongs to the runner process only.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Never
 
@@ -67,18 +67,28 @@ class ChatTemplate:
             ) from error
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
 
-    def render(self, messages: Sequence[ChatMessage]) -> str:
+    def render(
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        tools: Sequence[Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> str:
         """The prompt for these messages, with the opening of the assistant's turn.
+
+        Args:
+            messages: The conversation.
+            tools: OpenAI tools that the model may call.
+            extra: More variables for the template, such as ``enable_thinking``.
 
         Raises:
             TemplateRefusedError: The template refused the messages (``raise_exception``).
             TemplateBrokenError: It failed in another way.
         """
-        turns = [{"role": message.role, "content": message.content} for message in messages]
+        variables = {"documents": None, "add_generation_prompt": True, **(extra or {}), **self._tokens}
+        variables |= {"messages": [_turn(message) for message in messages], "tools": tools or None}
         try:
-            text = self._template.render(
-                messages=turns, tools=None, documents=None, add_generation_prompt=True, **self._tokens
-            )
+            text = self._template.render(variables)
         except TemplateRefusedError:
             raise
         except Exception as error:
@@ -90,6 +100,30 @@ class ChatTemplate:
         if len(text) > MAX_RENDERED_CHARS:
             raise TemplateBrokenError("this model's chat template made an endless prompt; use completions")
         return text
+
+
+def _turn(message: ChatMessage) -> dict[str, Any]:
+    """A message as templates know it; what is not there must be undefined, since they ask for that."""
+    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.tool_calls is not None:
+        turn["tool_calls"] = [_tool_call(call) for call in json.loads(message.tool_calls)]
+    if message.tool_call_id:
+        turn["tool_call_id"] = message.tool_call_id
+    if message.name:
+        turn["name"] = message.name
+    return turn
+
+
+def _tool_call(call: Any) -> Any:
+    """OpenAI sends arguments as JSON text, but templates write them with ``tojson``: they want the object."""
+    function = call.get("function") if isinstance(call, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), str):
+        return call
+    try:
+        arguments = json.loads(function["arguments"])
+    except (ValueError, RecursionError):
+        return call
+    return {**call, "function": {**function, "arguments": arguments}}
 
 
 def _raise_exception(message: object) -> Never:

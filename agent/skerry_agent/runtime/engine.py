@@ -1,278 +1,227 @@
-"""Runs requests on the loaded model, one after another, in a thread of its own.
+"""Runs requests on the loaded model, as many at once as it has places, in a thread of its own.
 
-The interface is submit, cancel and events; it does not show that the engine is serial.
+The interface is submit, cancel and events. A request passes through the intake (tokens), the queue (its turn)
+and the batcher (a place in every step).
 """
 
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError, TemplateRefusedError
-from skerry_agent.runtime.errors import NoChatTemplateError, PromptTooLongError
-from skerry_agent.runtime.requests import FinishReason, GenerateRequest, Sampling, Timings, Usage
-from skerry_agent.runtime.text_stream import TextStream
+from skerry_agent.runtime.batcher import Batcher, ShareScope
+from skerry_agent.runtime.chunk_size import ChunkSize
+from skerry_agent.runtime.engine_ports import EngineBrokenError, Model
+from skerry_agent.runtime.engine_stats import EngineStats
+from skerry_agent.runtime.fair_queue import FairQueue
+from skerry_agent.runtime.intake import Intake
+from skerry_agent.runtime.job_state import JobState
+from skerry_agent.runtime.kv_cache import KvCache
+from skerry_agent.runtime.prompt_reader import PromptReader
+from skerry_agent.runtime.requests import GenerateRequest
 from skerry_agent.runtime.thread_governor import ThreadControl
-from skerry_agent.runtime.wire import Cancelled, Failed, Finished, FromRunner, Progress, Token
+from skerry_agent.runtime.wire import Cancelled, Failed, FromRunner, Stats
 
 # Some of llama.cpp's pre-tokenizers recurse for each character (std::regex), which ends the usual 8 MiB at
 # some 100 kB of text. This is address space; only what is used becomes memory.
-ENGINE_STACK_BYTES = 256 * 1024 * 1024
-PROGRESS_INTERVAL_S = 1.0
+THREAD_STACK_BYTES = 256 * 1024 * 1024
+STATS_INTERVAL_S = 1.0
 
 
-class Sampler(Protocol):
-    """Chooses the tokens of one request."""
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How the engine works.
 
-    def next(self) -> int:
-        """The token that follows the last decoded one."""
+    Attributes:
+        slots: Requests that run at the same time.
+        step_target_s: How long a step with pieces of prompts may take, in seconds.
+        share_prefixes: Between whom prefixes are shared: all, requests of one client, or nobody.
+    """
 
-    def close(self) -> None:
-        """Free it."""
-
-
-class Model(Protocol):
-    """What the engine needs of a loaded model; ``LlamaModel`` is the real one."""
-
-    context_tokens: int
-    batch_tokens: int
-
-    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
-        """The tokens of a text."""
-
-    def piece(self, token: int) -> bytes:
-        """The bytes of a token."""
-
-    def is_end(self, token: int) -> bool:
-        """Whether a token ends the generation."""
-
-    def forget(self) -> None:
-        """Clear the context."""
-
-    def decode(self, tokens: Sequence[int], position: int, *, want_logits: bool) -> None:
-        """Compute tokens at a position."""
-
-    def sampler(self, sampling: Sampling, prompt: Sequence[int]) -> Sampler:
-        """A sampler for one request."""
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    number: int
-    request: GenerateRequest
-    submitted: float
-    cancelled: bool = False
-    started: float = 0.0
-    prompt_tokens: int = 0
-    prompt_done: float = 0.0
-    first_token: float = 0.0
-    last_token: float = 0.0
-    completion_tokens: int = 0
-    last_sent: float = 0.0
-
-    def timings(self) -> Timings:
-        decode_s = self.last_token - self.first_token
-        rate = (self.completion_tokens - 1) / decode_s if self.completion_tokens > 1 and decode_s > 0 else 0.0
-        first = self.first_token or self.prompt_done
-        return Timings(
-            queue_ms=(self.started - self.submitted) * 1e3,
-            prompt_ms=(self.prompt_done - self.started) * 1e3,
-            first_token_ms=(first - self.submitted) * 1e3,
-            decode_ms=max(decode_s, 0.0) * 1e3,
-            decode_tokens_per_s=rate,
-        )
-
-
-class _CancelledError(Exception):
-    """The job that runs was cancelled."""
+    slots: int = 8
+    step_target_s: float = 0.08
+    share_prefixes: ShareScope = "all"
 
 
 class Engine:
-    """Owns the model: no other thread may touch it.
+    """Owns the model: no other thread may touch its cache.
 
     Args:
         model: The loaded model.
-        template: Its chat template; None when it has none; an error when that is broken.
-        bos_text: Text of its begin-of-sequence token, "" for none.
-        emit: Takes the events, from the engine's thread and from that of ``cancel``.
+        reader: Turns requests into tokens.
+        emit: Takes events, several at once, from the engine's threads and from that of ``cancel``.
+        on_broken: Called when llama.cpp failed for good; it should end the process.
         threads: Adapts the model's threads after each step; None leaves them.
+        options: How it works.
     """
 
     def __init__(
         self,
         model: Model,
         *,
-        template: ChatTemplate | TemplateBrokenError | None,
-        bos_text: str,
-        emit: Callable[[FromRunner], None],
+        reader: PromptReader,
+        emit: Callable[[Sequence[FromRunner]], None],
+        on_broken: Callable[[EngineBrokenError], None],
         threads: ThreadControl | None = None,
+        options: EngineOptions | None = None,
     ) -> None:
-        self._model = model
-        self._template = template
-        self._bos_text = bos_text
+        options = options or EngineOptions()
         self._emit = emit
+        self._on_broken = on_broken
         self._threads = threads
+        self._slots = options.slots
+        self._kv = KvCache(model)
+        self._stats = EngineStats(kv_tokens=model.kv_tokens)
+        self._batcher = Batcher(
+            model,
+            self._kv,
+            chunk=ChunkSize(model.batch_tokens, options.step_target_s),
+            share=options.share_prefixes,
+            stats=self._stats,
+        )
+        self._intake = Intake(model, reader, self._ready)
         self._wakeup = threading.Condition()
-        self._waiting: deque[_Job] = deque()
-        self._running: _Job | None = None
+        self._jobs: dict[int, JobState] = {}
+        self._queue: FairQueue[JobState] = FairQueue()
         self._closed = False
+        self._stats_due = 0.0
 
-    def start(self) -> threading.Thread:
-        """Start the engine's thread; it ends after ``close``, and never keeps the process alive."""
-        before = threading.stack_size(ENGINE_STACK_BYTES)
+    def start(self) -> list[threading.Thread]:
+        """Start the engine's threads; they end after ``close``, and never keep the process alive."""
+        before = threading.stack_size(THREAD_STACK_BYTES)
         try:
-            thread = threading.Thread(target=self.run, name="engine", daemon=True)
-            thread.start()
+            threads = [
+                threading.Thread(target=work, name=name, daemon=True)
+                for name, work in (("engine", self.run), ("intake", self._intake.run))
+            ]
+            for thread in threads:
+                thread.start()
         finally:
             threading.stack_size(before)
-        return thread
+        return threads
 
     def submit(self, number: int, request: GenerateRequest) -> None:
-        """Put a request at the end of the queue. Its events carry the number."""
+        """Take a request. Its events carry the number."""
+        job = JobState(number, request)
+        if request.deadline_s is not None:
+            job.expires = job.submitted + request.deadline_s
         with self._wakeup:
-            self._waiting.append(_Job(number, request, submitted=time.perf_counter()))
-            self._wakeup.notify()
+            self._jobs[number] = job
+        self._intake.put(job)
 
     def cancel(self, number: int) -> None:
-        """Drop a waiting request, or stop the running one before its next step; unknown numbers are fine."""
+        """Drop a waiting request, or stop a running one before its next step; unknown numbers are fine."""
         with self._wakeup:
-            if self._running is not None and self._running.number == number:
-                self._running.cancelled = True
-                return
-            job = next((job for job in self._waiting if job.number == number), None)
+            job = self._jobs.get(number)
             if job is None:
                 return
-            self._waiting.remove(job)
-        self._emit(Cancelled(number))
+            job.cancelled = True
+            if job.running:
+                return
+            del self._jobs[number]
+            self._queue.remove(job)
+        job.release()
+        self._emit([Cancelled(number)])
 
     def close(self) -> None:
-        """End the thread before its next step; waiting requests get no more events."""
+        """End the threads before their next step; requests get no more events."""
+        self._intake.close()
         with self._wakeup:
             self._closed = True
-            self._waiting.clear()
-            if self._running is not None:
-                self._running.cancelled = True
             self._wakeup.notify()
+
+    def _ready(self, job: JobState, failed: Failed | None) -> None:
+        with self._wakeup:
+            if job.cancelled:
+                job.release()
+                return
+            if failed is None:
+                self._queue.put(job)
+                self._wakeup.notify()
+                return
+            del self._jobs[job.number]
+        self._emit([failed])
 
     def run(self) -> None:
         """Work until ``close``."""
-        while True:
-            with self._wakeup:
-                self._running = None
-                while not self._waiting and not self._closed:
-                    self._wakeup.wait()
-                if self._closed:
-                    return
-                job = self._running = self._waiting.popleft()
-            self._emit(self._finish(job))
+        while self._take_places():
+            began = time.perf_counter()
+            counted = self._stats.decode_s + self._stats.sample_s
+            try:
+                self._step()
+            except EngineBrokenError as error:
+                self._on_broken(error)
+                return
+            self._flush()
+            known = self._stats.decode_s + self._stats.sample_s - counted
+            self._stats.rest_s += time.perf_counter() - began - known
+            if self._threads is not None:
+                self._threads.after_step()
+            self._send_stats()
 
-    def _finish(self, job: _Job) -> FromRunner:
-        """Run a job to its last message."""
-        job.started = job.last_sent = time.perf_counter()
-        self._emit(Progress(job.number))
+    def _step(self) -> None:
         try:
-            reason = self._generate(job)
-        except _CancelledError:
-            return Cancelled(job.number)
-        except PromptTooLongError as error:
-            return Failed(
-                job.number, "prompt_too_long", str(error), error.prompt_tokens, error.context_tokens
+            self._batcher.step()
+        except EngineBrokenError:
+            raise
+        except Exception as error:  # noqa: BLE001 - it ends those that run; the engine goes on
+            sys.stderr.write(f"a step failed: {type(error).__name__}\n")
+            try:
+                self._batcher.fail_all(error)
+            except Exception as second:
+                raise EngineBrokenError(f"after {type(error).__name__}: {type(second).__name__}") from second
+
+    def _take_places(self) -> bool:
+        """Wait for work, and give free places to those whose turn it is; False when the engine is closed."""
+        expired: list[JobState] = []
+        with self._wakeup:
+            while not (self._queue or self._batcher.places or self._closed):
+                self._wakeup.wait()
+            if self._closed:
+                return False
+            if self._queue:
+                expired = self._queue.expired(time.perf_counter())
+                held = self._batcher.held_by()
+                while self._batcher.places < self._slots and (job := self._queue.take(held)) is not None:
+                    held[job.client] += 1
+                    job.running = True
+                    self._batcher.waiting.append(job)
+            for job in expired:
+                del self._jobs[job.number]
+            self._stats.waiting = len(self._queue)
+        for job in expired:
+            job.release()
+            self._batcher.out.append(
+                Failed(job.number, "expired", f"its turn did not come within {job.request.deadline_s:g} s")
             )
-        except (NoChatTemplateError, TemplateBrokenError) as error:
-            return Failed(job.number, "no_chat_template", str(error))
-        except TemplateRefusedError as error:
-            return Failed(job.number, "invalid_request", str(error))
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
-            # Only the type: the text of an error may quote the prompt.
-            sys.stderr.write(f"job {job.number} failed: {type(error).__name__}\n")
-            return Failed(job.number, "failed", f"the engine failed at this request ({type(error).__name__})")
-        finally:
-            self._model.forget()
-        usage = Usage(prompt_tokens=job.prompt_tokens, completion_tokens=job.completion_tokens)
-        return Finished(job.number, reason, usage, job.timings())
+        return True
 
-    def _generate(self, job: _Job) -> FinishReason:
-        tokens = self._prompt_tokens(job.request)
-        job.prompt_tokens = len(tokens)
-        room = self._model.context_tokens - len(tokens)
-        if room < 1:
-            raise PromptTooLongError(len(tokens), self._model.context_tokens)
-        self._prefill(job, tokens)
-        limit = min(job.request.max_tokens or room, room)
-        sampler = self._model.sampler(job.request.sampling, tokens)
-        try:
-            return self._decode(job, sampler, limit)
-        finally:
-            sampler.close()
+    def _flush(self) -> None:
+        """Pass on what the step brought."""
+        batcher = self._batcher
+        if batcher.ended:
+            with self._wakeup:
+                for job in batcher.ended:
+                    del self._jobs[job.number]
+            batcher.ended.clear()
+        if batcher.out:
+            messages, batcher.out = batcher.out, []
+            self._emit(messages)
 
-    def _prompt_tokens(self, request: GenerateRequest) -> list[int]:
-        if request.messages is None:
-            tokens = self._model.tokenize(request.prompt or "", add_special=True)
-        else:
-            if self._template is None:
-                raise NoChatTemplateError
-            if isinstance(self._template, TemplateBrokenError):
-                raise self._template
-            text = self._template.render(request.messages)
-            # As llama.cpp does it: a model that is made for a begin-of-sequence token gets exactly one.
-            has_bos = bool(self._bos_text) and text.startswith(self._bos_text)
-            tokens = self._model.tokenize(text, add_special=not has_bos)
-        # An empty prompt of a model without a begin-of-sequence token: there is nothing to compute.
-        return tokens or self._model.tokenize("\n", add_special=False)
-
-    def _prefill(self, job: _Job, tokens: list[int]) -> None:
-        step = self._model.batch_tokens
-        for start in range(0, len(tokens), step):
-            self._check(job)
-            part = tokens[start : start + step]
-            self._model.decode(part, start, want_logits=start + len(part) == len(tokens))
-            self._after_step()
-            self._show_progress(job)
-        job.prompt_done = time.perf_counter()
-
-    def _decode(self, job: _Job, sampler: Sampler, limit: int) -> FinishReason:
-        stream = TextStream(job.request.stop)
-        position = job.prompt_tokens
-        while True:
-            self._check(job)
-            token = sampler.next()
-            job.last_token = time.perf_counter()
-            job.first_token = job.first_token or job.last_token
-            if self._model.is_end(token):
-                self._send_text(job, stream.finish())
-                return "stop"
-            job.completion_tokens += 1
-            self._send_text(job, stream.feed(self._model.piece(token)))
-            if stream.stopped:
-                return "stop"
-            if job.completion_tokens >= limit:
-                self._send_text(job, stream.finish())
-                return "length"
-            self._model.decode([token], position, want_logits=True)
-            self._after_step()
-            position += 1
-
-    def _after_step(self) -> None:
-        if self._threads is not None:
-            self._threads.after_step()
-
-    def _check(self, job: _Job) -> None:
-        if job.cancelled:
-            raise _CancelledError
-
-    def _send_text(self, job: _Job, text: str) -> None:
-        if text:
-            job.last_sent = time.perf_counter()
-            self._emit(Token(job.number, text))
-        else:
-            self._show_progress(job)
-
-    def _show_progress(self, job: _Job) -> None:
-        """Let the daemon see that the engine moves on, though there is nothing to show."""
+    def _send_stats(self) -> None:
+        """Tell the counters once a second, and when the engine comes to rest."""
         now = time.perf_counter()
-        if now - job.last_sent >= PROGRESS_INTERVAL_S:
-            job.last_sent = now
-            self._emit(Progress(job.number))
+        if now < self._stats_due and (self._batcher.places or self._queue):
+            return
+        self._stats_due = now + STATS_INTERVAL_S
+        stats = self._stats
+        stats.active = len(self._batcher.active)
+        stats.kv_used = self._kv.used
+        stats.cached_prefixes = self._kv.cached_prefixes
+        stats.evicted_tokens = self._kv.evicted
+        if self._threads is not None:
+            governor = self._threads.governor
+            stats.threads, stats.thread_changes = governor.threads, governor.changes
+            stats.others_cores = governor.others_cores
+        self._emit([Stats(stats)])

@@ -36,15 +36,17 @@ class Jobs:
 
     Args:
         label: The model's, for messages.
+        slots: Requests that the runner runs at the same time.
         limits: ``max_queue`` and ``max_prompt_bytes`` are used.
         meter: Where to count.
         clock: Monotonic time in seconds.
     """
 
     def __init__(
-        self, label: str, *, limits: RuntimeLimits, meter: Meter, clock: Callable[[], float]
+        self, label: str, *, slots: int, limits: RuntimeLimits, meter: Meter, clock: Callable[[], float]
     ) -> None:
         self._label = label
+        self._slots = slots
         self._limits = limits
         self._meter = meter
         self._clock = clock
@@ -80,7 +82,7 @@ class Jobs:
 
     def _check(self, request: GenerateRequest) -> Job:
         validate_request(request, max_prompt_bytes=self._limits.max_prompt_bytes)
-        waiting = len(self._table) - 1
+        waiting = len(self._table) - self._slots
         if waiting >= self._limits.max_queue:
             raise QueueFullError(
                 f"{self._label} is busy and {waiting} requests wait already; try again later",

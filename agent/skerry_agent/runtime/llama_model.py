@@ -1,34 +1,27 @@
-"""One loaded model on llama.cpp's C API, with guards where the library would abort the process.
+"""The weights and the vocabulary of a model on llama.cpp's C API; any thread may use them.
 
-Imports llama_cpp, so this belongs to the runner process only. Not safe for use by two threads.
+Imports llama_cpp, so this belongs to the runner process only.
 """
 
 import ctypes
+import functools
 import sys
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 
 from llama_cpp import llama_cpp as lib
 
-from skerry_agent.runtime.requests import Sampling
+from skerry_agent.runtime.errors import InvalidRequestError
+from skerry_agent.runtime.requests import GenerateRequest
 
-# Below this the division of the logits overflows to infinity; the choice is the greedy one anyway.
-GREEDY_BELOW_TEMPERATURE = 1e-3
-RANDOM_SEED = 0xFFFFFFFF
 LOG_LEVEL_WARN = 3
 LOG_LEVEL_CONTINUES = 5
-NO_TOKEN = -1
 MAX_PIECE_BYTES = 256
 MAX_META_BYTES = 256
 
 
 class LoadRefusedError(Exception):
     """llama.cpp did not take the file, or it is no model that can generate text."""
-
-
-class DecodeFailedError(Exception):
-    """``llama_decode`` failed; the memory of the context has to be cleared."""
 
 
 class _Log:
@@ -53,39 +46,33 @@ class _Log:
 
 
 class LlamaModel:
-    """Weights, vocabulary and one context of one sequence.
+    """Weights and vocabulary.
 
     Args:
         path: The GGUF file, which is mapped.
-        context_tokens: Wanted size of the context; bounded by what the model was trained on.
-        threads: Threads for prompt and decode.
-        batch_tokens: The most tokens of one ``decode``.
+
+    Attributes:
+        pointer: llama.cpp's model.
+        vocabulary_pointer: llama.cpp's vocabulary.
+        unshareable: Why sequences of this model cannot share a prefix; None when they can.
 
     Raises:
         LoadRefusedError: The message says why.
     """
 
-    def __init__(self, path: Path, *, context_tokens: int, threads: int, batch_tokens: int) -> None:
+    def __init__(self, path: Path) -> None:
         self._log = _Log()
         lib.llama_backend_init()
-        self._model = self._load(path)
+        self.pointer = self._model = self._load(path)
         vocab = lib.llama_model_get_vocab(self._model)
         if vocab is None or lib.llama_vocab_type(vocab) == lib.LLAMA_VOCAB_TYPE_NONE:
             raise LoadRefusedError("the file holds no vocabulary: it cannot generate text")
-        self._vocab = vocab
+        self.vocabulary_pointer = self._vocab = vocab
         self._refuse_other_kinds()
         self.vocabulary = int(lib.llama_vocab_n_tokens(vocab))
         self.train_context_tokens = int(lib.llama_model_n_ctx_train(self._model))
-        self.context_tokens = min(context_tokens, self.train_context_tokens or context_tokens)
-        self._context = self._new_context(threads, min(batch_tokens, self.context_tokens))
-        self._memory = lib.llama_get_memory(self._context)
-        self.batch_tokens = min(batch_tokens, self.context_tokens, int(lib.llama_n_batch(self._context)))
-        self._batch = lib.llama_batch_init(self.batch_tokens, 0, 1)
-        for i in range(self.batch_tokens):
-            self._batch.n_seq_id[i] = 1
-            self._batch.seq_id[i][0] = 0
-        self._has_logits = False
-        self._piece = ctypes.create_string_buffer(MAX_PIECE_BYTES)
+        self.unshareable = self._why_unshareable()
+        self._pieces: dict[int, bytes] = {}
 
     def _load(self, path: Path) -> lib.llama_model_p:
         params = lib.llama_model_default_params()
@@ -93,7 +80,7 @@ class LlamaModel:
         params.n_gpu_layers = 0
         model: lib.llama_model_p | None = lib.llama_model_load_from_file(bytes(path), params)
         if not model:
-            raise LoadRefusedError(f"llama.cpp cannot load it: {self._why()}")
+            raise LoadRefusedError(f"llama.cpp cannot load it: {self.why()}")
         return model
 
     def _refuse_other_kinds(self) -> None:
@@ -104,22 +91,15 @@ class LlamaModel:
                 "it is a diffusion model: only models that go token by token can be served"
             )
 
-    def _new_context(self, threads: int, batch_tokens: int) -> lib.llama_context_p:
-        params = lib.llama_context_default_params()
-        params.n_ctx = self.context_tokens
-        params.n_batch = batch_tokens
-        params.n_ubatch = batch_tokens
-        params.n_seq_max = 1
-        params.n_threads = threads
-        params.n_threads_batch = threads
-        context: lib.llama_context_p | None = lib.llama_init_from_model(self._model, params)
-        if not context:
-            raise LoadRefusedError(f"no context of {self.context_tokens} tokens: {self._why()}")
-        if lib.llama_n_ctx(context) < self.context_tokens:
-            raise LoadRefusedError(f"llama.cpp gave a context of {lib.llama_n_ctx(context)} tokens only")
-        return context
+    def _why_unshareable(self) -> str | None:
+        if lib.llama_model_is_recurrent(self._model):
+            return "it is recurrent: its state holds the whole sequence and cannot be cut back to a prefix"
+        if lib.llama_model_is_hybrid(self._model):
+            return "it is recurrent in part: its state holds the whole sequence and cannot be cut back"
+        return None
 
-    def _why(self) -> str:
+    def why(self) -> str:
+        """llama.cpp's last warnings, for the error of what it refused."""
         return " / ".join(self._log.last) or "it gave no reason"
 
     @property
@@ -184,125 +164,41 @@ class LlamaModel:
             if count >= 0:
                 return tokens[:count]
             room = -count
-        raise DecodeFailedError("llama.cpp cannot tokenize the prompt")
+        raise RuntimeError("llama.cpp cannot tokenize the prompt")
 
     def piece(self, token: int) -> bytes:
         """The bytes of one token; none for control tokens."""
-        length = lib.llama_token_to_piece(self._vocab, token, self._piece, len(self._piece), 0, False)
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self._read_piece(token)
+        return piece
+
+    def _read_piece(self, token: int) -> bytes:
+        buffer = ctypes.create_string_buffer(MAX_PIECE_BYTES)
+        length = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
         if length < 0:
-            self._piece = ctypes.create_string_buffer(-length)
-            length = lib.llama_token_to_piece(self._vocab, token, self._piece, len(self._piece), 0, False)
-        return self._piece.raw[: max(length, 0)]
+            buffer = ctypes.create_string_buffer(-length)
+            length = lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
+        return buffer.raw[: max(length, 0)]
 
     def is_end(self, token: int) -> bool:
         """Whether this token ends a generation."""
         return bool(lib.llama_vocab_is_eog(self._vocab, token))
 
-    def set_threads(self, threads: int) -> None:
-        """Use another number of threads from the next ``decode`` on."""
-        lib.llama_set_n_threads(self._context, threads, threads)
+    @functools.cached_property
+    def end_tokens(self) -> tuple[int, ...]:
+        """All tokens that end a generation."""
+        return tuple(token for token in range(self.vocabulary) if self.is_end(token))
 
-    def forget(self) -> None:
-        """Clear the context for another sequence."""
-        self._has_logits = False
-        if self._memory is not None:
-            lib.llama_memory_clear(self._memory, False)
-
-    def decode(self, tokens: Sequence[int], position: int, *, want_logits: bool) -> None:
-        """Compute tokens at ``position`` and after; with logits for the last one if wanted.
+    def check_tokens(self, request: GenerateRequest) -> None:
+        """Refuse token ids that the model does not have: llama.cpp would fail on the whole batch.
 
         Raises:
-            DecodeFailedError: llama.cpp could not.
+            InvalidRequestError: With the first such id.
         """
-        count = len(tokens)
-        # llama.cpp aborts the process on each of these.
-        if not 0 < count <= self.batch_tokens or not 0 <= position <= self.context_tokens - count:
-            raise ValueError(f"{count} tokens at {position} do not fit into batch or context")
-        batch = self._batch
-        batch.n_tokens = count
-        for i, token in enumerate(tokens):
-            batch.token[i] = token
-            batch.pos[i] = position + i
-            batch.logits[i] = 0
-        batch.logits[count - 1] = 1 if want_logits else 0
-        self._has_logits = False
-        code = lib.llama_decode(self._context, batch)
-        if code != 0:
-            raise DecodeFailedError(f"llama_decode failed with code {code}")
-        self._has_logits = want_logits
-
-    def sampler(self, sampling: Sampling, prompt: Sequence[int]) -> "Sampler":
-        """A sampler for one request; the penalties see the prompt's tokens as well."""
-        return Sampler(self, sampling, prompt)
-
-    def sample(self, chain: "lib.llama_sampler_p") -> int:
-        """Choose the token that follows the last decoded one."""
-        if not self._has_logits:
-            raise RuntimeError("sampling needs logits")  # llama.cpp would abort
-        return int(lib.llama_sampler_sample(chain, self._context, -1))
-
-
-class Sampler:
-    """A chain of llama.cpp samplers in its usual order; ``close`` frees it.
-
-    Args:
-        model: Whose logits it looks at.
-        sampling: Values that ``validate_request`` has let through.
-        prompt: The prompt's tokens.
-    """
-
-    def __init__(self, model: LlamaModel, sampling: Sampling, prompt: Sequence[int]) -> None:
-        self._model = model
-        self._chain: lib.llama_sampler_p | None = lib.llama_sampler_chain_init(
-            lib.llama_sampler_chain_default_params()
-        )
-        penalised = sampling.repeat_window > 0 and (
-            sampling.repeat_penalty,
-            sampling.frequency_penalty,
-            sampling.presence_penalty,
-        ) != (1.0, 0.0, 0.0)
-        if penalised:
-            self._add(
-                lib.llama_sampler_init_penalties(
-                    model.vocabulary,
-                    sampling.repeat_window,
-                    sampling.repeat_penalty,
-                    sampling.frequency_penalty,
-                    sampling.presence_penalty,
+        biased = (token for token, _ in request.sampling.logit_bias)
+        for token in (*(request.prompt_tokens or ()), *biased):
+            if token >= self.vocabulary:
+                raise InvalidRequestError(
+                    f"token {token} does not exist: this model has {self.vocabulary} tokens, from 0"
                 )
-            )
-        if sampling.temperature < GREEDY_BELOW_TEMPERATURE:
-            self._add(lib.llama_sampler_init_greedy())
-        else:
-            self._add_filters(sampling)
-            self._add(lib.llama_sampler_init_temp(sampling.temperature))
-            seed = RANDOM_SEED if sampling.seed is None else sampling.seed
-            self._add(lib.llama_sampler_init_dist(seed))
-        if penalised:
-            for token in prompt[-sampling.repeat_window :]:
-                lib.llama_sampler_accept(self._chain, token)
-
-    def _add_filters(self, sampling: Sampling) -> None:
-        if sampling.top_k > 0:
-            self._add(lib.llama_sampler_init_top_k(sampling.top_k))
-        if sampling.top_p < 1.0:
-            self._add(lib.llama_sampler_init_top_p(sampling.top_p, 1))
-        if sampling.min_p > 0.0:
-            self._add(lib.llama_sampler_init_min_p(sampling.min_p, 1))
-
-    def _add(self, sampler: "lib.llama_sampler_p | None") -> None:
-        if not sampler or not self._chain:
-            raise MemoryError("llama.cpp could not make a sampler")
-        lib.llama_sampler_chain_add(self._chain, sampler)
-
-    def next(self) -> int:
-        """The token that follows the last decoded one."""
-        if not self._chain:
-            raise RuntimeError("the sampler is closed")  # llama.cpp would read address 0
-        return self._model.sample(self._chain)
-
-    def close(self) -> None:
-        """Free the chain with its samplers; again is fine."""
-        chain, self._chain = self._chain, None
-        if chain:
-            lib.llama_sampler_free(chain)

@@ -33,17 +33,34 @@ class RunnerOptions:
 
     Attributes:
         context_tokens: Prompt and answer together; bounded by what the model was trained on.
-        threads: Threads of the engine; 0 means as many as this process may use cores.
-        batch_tokens: Prompt tokens per engine step: a cancelled request stops within one step.
+        threads: The most threads of the engine; 0 means as many as this process may use cores.
+        batch_tokens: The most tokens per engine step.
+        slots: Requests that run at the same time.
+        kv_tokens: Cells of the cache, for all requests and kept prefixes together; 0 means two contexts.
+        max_prefixes: How many prefixes are kept for requests to come.
+        step_target_s: How long an engine step with pieces of prompts may take, in seconds: requests begin and
+            end between two steps.
+        share_prefixes: Who may begin with a prefix that somebody else's request left in the cache: all,
+            requests of the same client, or nobody. What is shared is felt in the time that an answer takes.
+        adapt_threads: Use fewer threads while other processes need the cores.
+        nice: Added to the niceness of the process.
     """
 
     context_tokens: int = 2048
     threads: int = 0
     batch_tokens: int = 256
+    slots: int = 8
+    kv_tokens: int = 0
+    max_prefixes: int = 32
+    step_target_s: float = 0.08
+    share_prefixes: Literal["all", "client", "off"] = "all"
+    adapt_threads: bool = True
+    nice: int = 0
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
-        if self.context_tokens < 1 or self.threads < 0 or self.batch_tokens < 1:
+        positive = min(self.context_tokens, self.batch_tokens, self.slots, self.step_target_s) > 0
+        if not positive or min(self.threads, self.kv_tokens, self.max_prefixes, self.nice) < 0:
             raise ValueError(f"impossible runner options: {self}")
 
     @property
@@ -57,7 +74,7 @@ class RuntimeLimits:
     """Bounds and deadlines of the runtime; times are in seconds, sizes in bytes.
 
     Attributes:
-        max_queue: Requests that may wait for one runner, besides the one that runs.
+        max_queue: Requests that may wait for one runner, besides those that run.
         max_loaded: Serving runners at the same time; candidates come on top.
         max_prompt_bytes: All text of one request.
         load_timeout_s: From starting the process to the model being ready.

@@ -5,6 +5,7 @@ from skerry_agent.runtime.errors import (
     InvalidRequestError,
     NoChatTemplateError,
     PromptTooLongError,
+    QueueFullError,
 )
 from skerry_agent.runtime.model import ModelInfo
 from skerry_agent.runtime.wire import Failed, Ready
@@ -25,8 +26,13 @@ def model_info(ready: Ready, *, load_ms: float) -> ModelInfo:
     )
 
 
-def request_error(failed: Failed) -> InvalidRequestError | GenerationFailedError:
+def request_error(
+    failed: Failed, *, retry_after_s: float
+) -> InvalidRequestError | GenerationFailedError | QueueFullError:
     """The typed error of a request that could not be run."""
+    if failed.code == "expired":
+        message = f"the model is busy: {failed.message}; try again later"
+        return QueueFullError(message, retry_after_s=retry_after_s)
     if failed.code == "prompt_too_long":
         return PromptTooLongError(failed.prompt_tokens, failed.context_tokens)
     if failed.code == "no_chat_template":

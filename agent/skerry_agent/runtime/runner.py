@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 import structlog
 
+from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.errors import ModelLoadError, ModelUnavailableError, RunnerCrashedError
 from skerry_agent.runtime.jobs import Jobs
 from skerry_agent.runtime.meter import Meter
@@ -33,6 +34,7 @@ from skerry_agent.runtime.wire import (
     Ping,
     Pong,
     Ready,
+    Stats,
     Token,
     WireError,
     body_length,
@@ -53,11 +55,18 @@ class Runner:
         model: The file that it runs.
         info: What it learned from the file.
         pid: The process.
+        engine: What its engine counted, as it last told.
         exited: Becomes done with the exit code (negative: the signal) when the process is gone and reaped.
     """
 
     def __init__(
-        self, process: asyncio.subprocess.Process, model: ModelFile, limits: RuntimeLimits, meter: Meter
+        self,
+        process: asyncio.subprocess.Process,
+        model: ModelFile,
+        *,
+        slots: int,
+        limits: RuntimeLimits,
+        meter: Meter,
     ) -> None:
         """Use ``start``."""
         self.model = model
@@ -66,7 +75,8 @@ class Runner:
         self._process = process
         self._limits = limits
         self._meter = meter
-        self._jobs = Jobs(model.label, limits=limits, meter=self._meter, clock=time.monotonic)
+        self._jobs = Jobs(model.label, slots=slots, limits=limits, meter=self._meter, clock=time.monotonic)
+        self.engine = EngineStats()
         self._info: ModelInfo | None = None
         self._first: asyncio.Future[Ready | LoadFailed | None] = asyncio.get_running_loop().create_future()
         self._stderr = StderrTail(limits.max_stderr_bytes)
@@ -107,7 +117,7 @@ class Runner:
             )
         except OSError as error:
             raise ModelLoadError(f"{model.label}: the runner process cannot be started: {error}") from error
-        runner = cls(process, model, limits, meter or Meter())
+        runner = cls(process, model, slots=options.slots, limits=limits, meter=meter or Meter())
         await runner._load(options, began)
         return runner
 
@@ -169,12 +179,14 @@ class Runner:
                 if first_token_s is None:
                     first_token_s = time.monotonic() - began
                 if isinstance(message, Token):
-                    yield TokenEvent(message.text)
+                    yield TokenEvent(message.text, message.logprobs)
                     continue
                 over = True
                 if not isinstance(message, Finished):
                     self._meter.failed += 1
-                    raise request_error(message) if isinstance(message, Failed) else self._end_error()
+                    if not isinstance(message, Failed):
+                        raise self._end_error()
+                    raise request_error(message, retry_after_s=self._meter.retry_after_s)
                 self._meter.finish(message.usage, message.timings, first_token_s=first_token_s)
                 yield FinishEvent(message.reason, message.usage, message.timings)
         finally:
@@ -245,6 +257,13 @@ class Runner:
             context_tokens=options.context_tokens,
             threads=options.thread_count,
             batch_tokens=options.batch_tokens,
+            slots=options.slots,
+            kv_tokens=options.kv_tokens,
+            max_prefixes=options.max_prefixes,
+            step_target_s=options.step_target_s,
+            share_prefixes=options.share_prefixes,
+            adapt_threads=options.adapt_threads,
+            nice=options.nice,
         )
         await self._send(encode(load))
         answer = await asyncio.shield(self._first)
@@ -329,6 +348,8 @@ class Runner:
             if self._first.done():
                 raise WireError("it loaded twice")
             self._first.set_result(message)
+        elif isinstance(message, Stats):
+            self.engine = message.values
         else:
             self._jobs.take(message)
 

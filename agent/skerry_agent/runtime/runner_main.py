@@ -10,10 +10,9 @@ import resource
 import signal
 import sys
 import threading
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
-from skerry_agent.runtime.cpu_times import CpuClock
 from skerry_agent.runtime.wire import (
     HEADER,
     Cancel,
@@ -22,7 +21,6 @@ from skerry_agent.runtime.wire import (
     LoadFailed,
     Ping,
     Pong,
-    Ready,
     Submit,
     WireError,
     body_length,
@@ -36,6 +34,7 @@ if TYPE_CHECKING:
 EXIT_ORPHAN = 70
 EXIT_PROTOCOL = 71
 EXIT_LOAD_FAILED = 72
+EXIT_BROKEN = 73
 PR_SET_PDEATHSIG = 1
 
 
@@ -56,8 +55,8 @@ class _Pipe:
         body = self._source.read(length)
         return body if len(body) == length else None
 
-    def send(self, message: FromRunner) -> None:
-        frame = memoryview(encode(message))
+    def send(self, messages: Sequence[FromRunner]) -> None:
+        frame = memoryview(b"".join(map(encode, messages)))
         with self._lock:
             try:
                 while frame:
@@ -93,47 +92,26 @@ def _run(pipe: _Pipe) -> int:
     load = decode_to_runner(body)
     if not isinstance(load, Load):
         raise WireError("the first message has to be load")
+    os.nice(load.nice)
     # Heavy, and only here: the daemon imports none of these.
-    from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError  # noqa: PLC0415
-    from skerry_agent.runtime.engine import Engine  # noqa: PLC0415
-    from skerry_agent.runtime.llama_model import LlamaModel, LoadRefusedError  # noqa: PLC0415
-    from skerry_agent.runtime.thread_governor import ThreadControl, ThreadGovernor  # noqa: PLC0415
+    from skerry_agent.runtime.engine_setup import load_engine  # noqa: PLC0415
+    from skerry_agent.runtime.llama_model import LoadRefusedError  # noqa: PLC0415
 
     try:
-        model = LlamaModel(
-            Path(load.path),
-            context_tokens=load.context_tokens,
-            threads=load.threads,
-            batch_tokens=load.batch_tokens,
-        )
+        engine, ready = load_engine(load, emit=pipe.send, on_broken=_end_broken)
     except LoadRefusedError as error:
-        pipe.send(LoadFailed(str(error)))
+        pipe.send([LoadFailed(str(error))])
         return EXIT_LOAD_FAILED
-    template: ChatTemplate | TemplateBrokenError | None = None
-    if source := model.chat_template:
-        try:
-            template = ChatTemplate(source, bos_token=model.bos_text, eos_token=model.eos_text)
-        except TemplateBrokenError as error:
-            template = error
-    clock = CpuClock()
-    threads = ThreadControl(ThreadGovernor(load.threads, clock.cores), clock, model.set_threads)
-    engine = Engine(model, template=template, bos_text=model.bos_text, emit=pipe.send, threads=threads)
-    threads.after_step()
     engine.start()
-    pipe.send(
-        Ready(
-            architecture=model.architecture,
-            description=model.description,
-            parameters=model.parameters,
-            model_bytes=model.model_bytes,
-            vocabulary=model.vocabulary,
-            context_tokens=model.context_tokens,
-            train_context_tokens=model.train_context_tokens,
-            has_chat_template=isinstance(template, ChatTemplate),
-        )
-    )
+    pipe.send([ready])
     _serve(pipe, engine)
     return 0
+
+
+def _end_broken(error: Exception) -> None:
+    sys.stderr.write(f"the engine is broken: {error}\n")
+    sys.stderr.flush()
+    os._exit(EXIT_BROKEN)
 
 
 def _serve(pipe: _Pipe, engine: "Engine") -> None:
@@ -144,7 +122,7 @@ def _serve(pipe: _Pipe, engine: "Engine") -> None:
         elif isinstance(message, Cancel):
             engine.cancel(message.job)
         elif isinstance(message, Ping):
-            pipe.send(Pong(message.number))
+            pipe.send([Pong(message.number)])
         else:
             raise WireError("load comes once")
 

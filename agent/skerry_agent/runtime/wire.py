@@ -5,12 +5,13 @@ from typing import Final, Literal
 
 import msgspec
 
-from skerry_agent.runtime.requests import FinishReason, GenerateRequest, Timings, Usage
+from skerry_agent.runtime.engine_stats import EngineStats
+from skerry_agent.runtime.requests import FinishReason, GenerateRequest, Timings, TokenLogprobs, Usage
 
 MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 HEADER: Final = struct.Struct(">I")
 
-FailureCode = Literal["prompt_too_long", "no_chat_template", "invalid_request", "failed"]
+FailureCode = Literal["prompt_too_long", "no_chat_template", "invalid_request", "expired", "failed"]
 
 
 class WireError(Exception):
@@ -24,6 +25,13 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     context_tokens: int
     threads: int
     batch_tokens: int
+    slots: int = 8
+    kv_tokens: int = 0
+    max_prefixes: int = 32
+    step_target_s: float = 0.08
+    share_prefixes: Literal["all", "client", "off"] = "all"
+    adapt_threads: bool = True
+    nice: int = 0
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):
@@ -71,10 +79,11 @@ class Progress(msgspec.Struct, frozen=True, tag="progress"):
 
 
 class Token(msgspec.Struct, frozen=True, tag="token"):
-    """More text of a job's answer."""
+    """More text of a job's answer, with the log-probabilities of tokens that are shown by now."""
 
     job: int
     text: str
+    logprobs: tuple[TokenLogprobs, ...] = ()
 
 
 class Finished(msgspec.Struct, frozen=True, tag="finished"):
@@ -108,8 +117,14 @@ class Pong(msgspec.Struct, frozen=True, tag="pong"):
     number: int
 
 
+class Stats(msgspec.Struct, frozen=True, tag="stats"):
+    """What the engine counted, about once a second while it works and when it comes to rest."""
+
+    values: EngineStats
+
+
 ToRunner = Load | Submit | Cancel | Ping
-FromRunner = Ready | LoadFailed | Progress | Token | Finished | Cancelled | Failed | Pong
+FromRunner = Ready | LoadFailed | Progress | Token | Finished | Cancelled | Failed | Pong | Stats
 
 _encoder = msgspec.msgpack.Encoder()
 _to_runner: msgspec.msgpack.Decoder[ToRunner] = msgspec.msgpack.Decoder(ToRunner)

@@ -249,7 +249,7 @@ async def test_a_request_is_cancelled_during_prefill(open_runner: OpenRunner, lo
 async def test_a_full_queue_refuses_and_a_freed_place_is_used(
     open_runner: OpenRunner, long_tiny: ModelFile
 ) -> None:
-    options = RunnerOptions(context_tokens=32768, threads=1)
+    options = RunnerOptions(context_tokens=32768, threads=1, slots=1)
     async with open_runner(long_tiny, options=options, limits=RuntimeLimits(max_queue=0)) as runner:
         async with aclosing(runner.generate(GenerateRequest(prompt="Hi"))) as events:
             await anext(events)

@@ -20,7 +20,7 @@ class _Clock:
 def _jobs(clock: _Clock | None = None, *, max_queue: int = 1) -> tuple[Jobs, Meter]:
     meter = Meter()
     limits = RuntimeLimits(max_queue=max_queue)
-    return Jobs("tiny@1", limits=limits, meter=meter, clock=clock or _Clock()), meter
+    return Jobs("tiny@1", slots=1, limits=limits, meter=meter, clock=clock or _Clock()), meter
 
 
 def test_one_runs_and_max_queue_wait() -> None:

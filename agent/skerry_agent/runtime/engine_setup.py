@@ -1,0 +1,92 @@
+"""Loads a model and puts an engine around it, as the first message asks; for the runner process only."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
+from skerry_agent.runtime.cpu_times import CpuClock
+from skerry_agent.runtime.engine import Engine, EngineOptions
+from skerry_agent.runtime.engine_ports import EngineBrokenError
+from skerry_agent.runtime.llama_context import ContextOptions, LlamaContext
+from skerry_agent.runtime.llama_model import LlamaModel
+from skerry_agent.runtime.prompt_reader import PromptReader
+from skerry_agent.runtime.thread_governor import ThreadControl, ThreadGovernor
+from skerry_agent.runtime.wire import FromRunner, Load, Ready
+
+AUTO_KV_CONTEXTS = 2
+"""Without a number of its own the cache holds so many contexts: one for answers, one for prefixes."""
+
+
+def load_engine(
+    load: Load,
+    *,
+    emit: Callable[[Sequence[FromRunner]], None],
+    on_broken: Callable[[EngineBrokenError], None],
+) -> tuple[Engine, Ready]:
+    """Load what the message names.
+
+    Raises:
+        LoadRefusedError: The message says why.
+    """
+    model = LlamaModel(Path(load.path))
+    context = LlamaContext(model, _context_options(load, model))
+    if model.unshareable is not None and load.share_prefixes != "off":
+        sys.stderr.write(f"prefixes of this model are not shared: {model.unshareable}\n")
+    template = _template(model)
+    engine = Engine(
+        context,
+        reader=PromptReader(context, template=template, bos_text=model.bos_text),
+        emit=emit,
+        on_broken=on_broken,
+        threads=_thread_control(load, context),
+        options=EngineOptions(
+            slots=load.slots, step_target_s=load.step_target_s, share_prefixes=load.share_prefixes
+        ),
+    )
+    return engine, _ready(model, context, has_chat_template=isinstance(template, ChatTemplate))
+
+
+def _context_options(load: Load, model: LlamaModel) -> ContextOptions:
+    context_tokens = min(load.context_tokens, model.train_context_tokens or load.context_tokens)
+    kept = load.max_prefixes if load.share_prefixes != "off" and model.unshareable is None else 0
+    return ContextOptions(
+        context_tokens=context_tokens,
+        kv_tokens=load.kv_tokens or context_tokens * AUTO_KV_CONTEXTS,
+        batch_tokens=max(load.batch_tokens, load.slots),
+        sequences=load.slots + kept,
+        outputs=load.slots,
+        threads=load.threads,
+    )
+
+
+def _thread_control(load: Load, context: LlamaContext) -> ThreadControl | None:
+    if not load.adapt_threads:
+        return None
+    clock = CpuClock()
+    control = ThreadControl(ThreadGovernor(load.threads, clock.cores), clock, context.set_threads)
+    control.after_step()
+    return control
+
+
+def _template(model: LlamaModel) -> ChatTemplate | TemplateBrokenError | None:
+    source = model.chat_template
+    if not source:
+        return None
+    try:
+        return ChatTemplate(source, bos_token=model.bos_text, eos_token=model.eos_text)
+    except TemplateBrokenError as error:
+        return error
+
+
+def _ready(model: LlamaModel, context: LlamaContext, *, has_chat_template: bool) -> Ready:
+    return Ready(
+        architecture=model.architecture,
+        description=model.description,
+        parameters=model.parameters,
+        model_bytes=model.model_bytes,
+        vocabulary=model.vocabulary,
+        context_tokens=context.context_tokens,
+        train_context_tokens=model.train_context_tokens,
+        has_chat_template=has_chat_template,
+    )

@@ -1,0 +1,258 @@
+"""Who holds which cells of the model's cache: running sequences, and prefixes that others may begin with.
+
+The counting is exact, so that llama.cpp is never asked for cells that it does not have. Only metadata moves
+here: sharing a prefix marks its cells as belonging to one more sequence.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from skerry_agent.runtime.prefix_tree import Node, common_length, find
+
+MIN_SHARED_TOKENS = 8
+"""A shorter common beginning is read again: it would only make small nodes."""
+HALF_LIFE_S = 600.0
+"""A prefix that was not used for so long is worth half."""
+MIN_EVICTED_TOKENS = 64
+
+
+class Cells(Protocol):
+    """The part of the model that is used here."""
+
+    kv_tokens: int
+    sequences: int
+    shares: bool
+
+    def share(self, source: int, target: int, start: int, end: int) -> None:
+        """Let ``target`` hold the cells of ``source`` at these positions as well, in place of its own."""
+
+    def cut(self, sequence: int, length: int) -> None:
+        """Keep the first ``length`` tokens of a sequence; 0 frees it."""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """One running sequence.
+
+    Attributes:
+        number: Its number in llama.cpp.
+        domain: Whose prefixes it shares; None for none.
+        node: Where the part of it that others can share ends.
+        own: Cells after that node, which it alone holds.
+    """
+
+    number: int
+    domain: str | None
+    node: Node
+    own: int = 0
+
+    @property
+    def length(self) -> int:
+        """Tokens that it has in the cache."""
+        return self.node.end + self.own
+
+
+class KvCache:
+    """Gives out sequences and counts cells.
+
+    Args:
+        cells: The model.
+        clock: Monotonic time in seconds.
+
+    Attributes:
+        used: Cells that are held by somebody.
+        evicted: Tokens that were evicted so far.
+    """
+
+    def __init__(self, cells: Cells, clock: Callable[[], float] = time.monotonic) -> None:
+        self._cells = cells
+        self._clock = clock
+        self._free = list(reversed(range(cells.sequences)))
+        self._roots: dict[str, Node] = {}
+        self._cached: dict[int, Node] = {}
+        self._running: set[int] = set()
+        self.used = 0
+        self.evicted = 0
+
+    @property
+    def free_cells(self) -> int:
+        """Cells that nobody holds."""
+        return self._cells.kv_tokens - self.used
+
+    @property
+    def cached_prefixes(self) -> int:
+        """Sequences that are kept for others to begin with."""
+        return len(self._cached)
+
+    def known(self, tokens: list[int], domain: str | None) -> int:
+        """How many of these tokens a new sequence would not have to compute."""
+        if domain is None or domain not in self._roots:
+            return 0
+        length = find(self._roots[domain], tokens[:-1])[1]
+        return length if length >= MIN_SHARED_TOKENS else 0
+
+    def begin(self, tokens: list[int], domain: str | None) -> Held | None:
+        """Start a sequence with what is known of its tokens; never all: the last one's logits are wanted.
+
+        Args:
+            tokens: All tokens of the prompt.
+            domain: Whose prefixes it may share and become; None for neither.
+
+        Returns:
+            None when there is no sequence left, even after evicting.
+        """
+        if not self._cells.shares:
+            domain = None
+        if not self._free and not self._evict_sequence():
+            return None
+        node = self._match(tokens, domain)
+        number = self._free.pop()
+        if node.end:
+            source = node.holder()
+            if source is None:
+                raise RuntimeError("a node of the prefix tree has no holder")
+            self._cells.share(source, number, 0, node.end)
+            for each in node.up():
+                each.hits += 1
+                each.used = self._clock()
+        node.ends.add(number)
+        self._running.add(number)
+        return Held(number, domain, node)
+
+    def _match(self, tokens: list[int], domain: str | None) -> Node:
+        if domain is None:
+            return Node([], 0, None, 0.0)
+        root = self._roots.get(domain)
+        if root is None:
+            self._roots = {name: root for name, root in self._roots.items() if root.children or root.ends}
+            root = self._roots[domain] = Node([], 0, None, 0.0)
+        node, length = find(root, tokens[:-1])
+        if length < MIN_SHARED_TOKENS:
+            return root
+        return node if node.end == length else node.split(length - node.start)
+
+    def grow(self, held: Held, tokens: int) -> None:
+        """Count cells that the next step will fill (or, with a negative number, has not filled)."""
+        held.own += tokens
+        self.used += tokens
+
+    def publish(self, held: Held, tokens: Sequence[int]) -> None:
+        """Let others begin with a sequence's first ``len(tokens)`` tokens, which it has in the cache."""
+        if held.domain is None:
+            return
+        while (rest := list(tokens[held.node.end :])) and held.own > 0:
+            child = held.node.children.get(rest[0])
+            if child is None:
+                self._attach(held, rest)
+                return
+            # Somebody else computed the same: hold those cells, and give ours back.
+            common = common_length(child.tokens, rest)
+            target = child if common == len(child.tokens) else child.split(common)
+            source = target.holder()
+            if source is None:
+                raise RuntimeError("a node of the prefix tree has no holder")
+            self._cells.share(source, held.number, target.start, target.end)
+            self.grow(held, -common)
+            self._move(held, target)
+
+    def _attach(self, held: Held, rest: list[int]) -> None:
+        node = held.node
+        held.own -= len(rest)  # they stay used, now as the tree's
+        if node.parent is not None and not node.children and node.ends == {held.number} and not node.hits:
+            node.tokens += rest  # a prompt that is being read, chunk after chunk
+            return
+        child = node.add(rest, self._clock())
+        self._move(held, child)
+        for number in [number for number in node.ends if number in self._cached]:
+            self._drop(number)  # what goes on beneath it holds its cells too
+
+    def _move(self, held: Held, node: Node) -> None:
+        held.node.ends.discard(held.number)
+        node.ends.add(held.number)
+        node.used = self._clock()
+        held.node = node
+
+    def finish(self, held: Held, tokens: Sequence[int] | None) -> None:
+        """End a running sequence.
+
+        Args:
+            held: The sequence; not to be used again.
+            tokens: All that it has in the cache, to be kept for others; None keeps only what is published.
+        """
+        if tokens is not None:
+            self.publish(held, tokens)
+        self._running.remove(held.number)
+        self.used -= held.own
+        node = held.node
+        if node.parent is None or node.children or len(node.ends) > 1:
+            self._cells.cut(held.number, 0)
+            node.ends.discard(held.number)
+            self._free.append(held.number)
+            return
+        if held.own:
+            self._cells.cut(held.number, node.end)
+        node.used = self._clock()
+        self._cached[held.number] = node
+
+    def make_room(self, cells: int) -> bool:
+        """Evict the least valuable prefixes until so many cells are free; False when that is impossible."""
+        while self.free_cells < cells:
+            leaf = self._least_valuable()
+            if leaf is None:
+                return False
+            self._evict(leaf, max(cells - self.free_cells, MIN_EVICTED_TOKENS))
+        return True
+
+    def _evict_sequence(self) -> bool:
+        while not self._free:
+            leaf = self._least_valuable()
+            if leaf is None:
+                return False
+            self._evict(leaf, len(leaf.tokens))
+        return True
+
+    def _least_valuable(self) -> Node | None:
+        """The leaf whose cells are worth least: what it costs to compute one again, times how likely that is.
+
+        The cost of one token grows a little with its place, since it looks at all before it.
+        """
+        now = self._clock()
+        leaves = [
+            node for node in self._cached.values() if not node.children and not node.ends & self._running
+        ]
+
+        def value(node: Node) -> float:
+            cost = 1.0 + node.end / self._cells.kv_tokens
+            return float(cost * (1 + node.hits) * 0.5 ** ((now - node.used) / HALF_LIFE_S))
+
+        return min(leaves, key=value, default=None)
+
+    def _evict(self, leaf: Node, tokens: int) -> None:
+        """Take the last tokens of a leaf, or the whole leaf."""
+        keep = max(0, len(leaf.tokens) - tokens)
+        self.used -= len(leaf.tokens) - keep
+        self.evicted += len(leaf.tokens) - keep
+        parent = leaf.parent
+        if keep or parent is None:
+            leaf.tokens = leaf.tokens[:keep]
+            for number in leaf.ends:
+                self._cells.cut(number, leaf.end)
+            return
+        number = next(iter(leaf.ends))  # a leaf keeps one cached sequence only, see ``finish``
+        if parent.parent is None or len(parent.children) > 1 or parent.ends:
+            self._drop(number)
+        else:
+            leaf.ends.discard(number)
+            parent.ends.add(number)
+            self._cached[number] = parent
+            self._cells.cut(number, parent.end)
+        leaf.remove()
+
+    def _drop(self, number: int) -> None:
+        """Free a cached sequence whose cells others hold, or which are gone."""
+        node = self._cached.pop(number)
+        node.ends.discard(number)
+        self._cells.cut(number, 0)
+        self._free.append(number)

@@ -1,0 +1,207 @@
+"""A model of a few lines for the engine: its language is bytes, and it says what it is told to say.
+
+Its cache keeps the rules of llama.cpp's: cells are finite, positions follow each other, and a sequence that
+shares another's cells sees what that one put there.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+
+from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
+from skerry_agent.runtime.engine import Engine, EngineOptions
+from skerry_agent.runtime.engine_ports import EngineBrokenError, NoRoomError, Part
+from skerry_agent.runtime.errors import InvalidRequestError
+from skerry_agent.runtime.prompt_reader import PromptReader
+from skerry_agent.runtime.requests import Candidate, GenerateRequest, TokenLogprobs
+from skerry_agent.runtime.wire import Cancelled, Failed, Finished, FromRunner, Token
+
+END = 256
+LAST = (Finished, Failed, Cancelled)
+
+
+class ScriptedModel:
+    """The model; ``answer`` is a text, or a function from the prompt to the text."""
+
+    def __init__(
+        self,
+        answer: str | Callable[[bytes], str] = "hello",
+        *,
+        context: int = 32,
+        cells: int = 64,
+        batch: int = 4,
+        sequences: int = 16,
+        shares: bool = True,
+    ) -> None:
+        self.answer: Callable[[bytes], str] = answer if callable(answer) else lambda _: answer
+        self.context_tokens = context
+        self.kv_tokens = cells
+        self.batch_tokens = batch
+        self.sequences = sequences
+        self.shares = shares
+        self.decoded: list[list[Part]] = []
+        self.before_decode: Callable[[Sequence[Part]], None] = lambda _: None
+        self.specials: list[bool] = []
+        self.open_samplers = 0
+        self.cells: list[dict[int, tuple[int, int]]] = []
+        """For each cell that is in use: its position and token, by the sequences that hold it."""
+        self.rows: dict[int, int] = {}
+
+    def tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        self.specials.append(add_special)
+        return list(text.encode())
+
+    def check_tokens(self, request: GenerateRequest) -> None:
+        if any(token > END for token in request.prompt_tokens or ()):
+            raise InvalidRequestError("no such token")
+
+    def piece(self, token: int) -> bytes:
+        return bytes([token])
+
+    def is_end(self, token: int) -> bool:
+        return token == END
+
+    def text_of(self, sequence: int) -> list[int]:
+        """The tokens of a sequence; all positions have to be there once."""
+        held = sorted(cell[sequence] for cell in self.cells if sequence in cell)
+        assert [position for position, _ in held] == list(range(len(held)))
+        return [token for _, token in held]
+
+    def decode(self, parts: Sequence[Part]) -> list[int]:
+        self.before_decode(parts)
+        count = sum(len(part.tokens) for part in parts)
+        assert 0 < count <= self.batch_tokens
+        if len(self.cells) + count > self.kv_tokens:
+            raise NoRoomError
+        rows, at = [], 0
+        self.rows = {}
+        for part in parts:
+            assert part.position == len(self.text_of(part.sequence))
+            assert part.position + len(part.tokens) <= self.context_tokens
+            for offset, token in enumerate(part.tokens):
+                self.cells.append({part.sequence: (part.position + offset, token)})
+            at += len(part.tokens)
+            rows.append(at - 1)
+            for back in range(part.outputs):
+                self.rows[at - 1 - back] = part.sequence
+        self.decoded.append([Part(p.sequence, p.position, list(p.tokens), p.outputs) for p in parts])
+        return rows
+
+    def share(self, source: int, target: int, start: int, end: int) -> None:
+        assert self.shares
+        for cell in self.cells:
+            if target in cell and start <= cell[target][0] < end:
+                del cell[target]
+        for cell in self.cells:
+            if source in cell and start <= cell[source][0] < end:
+                cell[target] = cell[source]
+        self._collect()
+
+    def cut(self, sequence: int, length: int) -> None:
+        assert 0 <= sequence < self.sequences
+        assert self.shares or length == 0
+        for cell in self.cells:
+            if sequence in cell and cell[sequence][0] >= length:
+                del cell[sequence]
+        self._collect()
+
+    def _collect(self) -> None:
+        self.cells = [cell for cell in self.cells if cell]
+
+    def logprobs(self, row: int, token: int, top: int) -> TokenLogprobs:
+        assert row in self.rows
+        chosen = Candidate(token, self.piece(token), -0.5)
+        return TokenLogprobs(chosen, (chosen,) * top)
+
+    def sampler(self, request: GenerateRequest, prompt: Sequence[int]) -> "ScriptedSampler":
+        self.open_samplers += 1
+        return ScriptedSampler(self, [*self.answer(bytes(prompt)).encode(), END], list(prompt))
+
+
+class ScriptedSampler:
+    """Says the answer token by token, and checks that the sequence it follows is its own."""
+
+    def __init__(self, model: ScriptedModel, answer: list[int], expected: list[int]) -> None:
+        self._model = model
+        self._tokens: Iterator[int] = iter(answer)
+        self._expected = expected
+        self._open = True
+
+    def next(self, row: int) -> int:
+        assert self._open
+        seen = self._model.text_of(self._model.rows[row])
+        assert seen == self._expected, "the sequence holds somebody else's tokens"
+        token = next(self._tokens)
+        self._expected.append(token)
+        return token
+
+    def close(self) -> None:
+        self._model.open_samplers -= self._open
+        self._open = False
+
+
+class EngineBench:
+    """An engine that runs in its threads, and its events."""
+
+    def __init__(
+        self,
+        model: ScriptedModel,
+        *,
+        template: ChatTemplate | TemplateBrokenError | None = None,
+        options: EngineOptions | None = None,
+    ) -> None:
+        self.events: list[FromRunner] = []
+        self.broken: list[EngineBrokenError] = []
+        self._changed = threading.Condition()
+        self.engine = Engine(
+            model,
+            reader=PromptReader(model, template=template, bos_text="<s>"),
+            emit=self._take,
+            on_broken=self._take_broken,
+            options=options,
+        )
+        self._threads = self.engine.start()
+
+    def _take(self, events: Sequence[FromRunner]) -> None:
+        with self._changed:
+            self.events.extend(events)
+            self._changed.notify_all()
+
+    def _take_broken(self, error: EngineBrokenError) -> None:
+        with self._changed:
+            self.broken.append(error)
+            self._changed.notify_all()
+
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        with self._changed:
+            assert self._changed.wait_for(condition, 10)
+
+    def wait(self, ended: int) -> list[FromRunner]:
+        """All events, when so many requests have ended."""
+        self.wait_for(lambda: len(self.ends()) >= ended)
+        return list(self.events)
+
+    def ends(self) -> list[Finished | Failed | Cancelled]:
+        """Last messages so far."""
+        return [event for event in self.events if isinstance(event, LAST)]
+
+    def text(self, number: int) -> str:
+        """The answer to one request so far."""
+        return "".join(e.text for e in self.events if isinstance(e, Token) and e.job == number)
+
+    def end(self, number: int) -> Finished | Failed | Cancelled:
+        """Wait for the last message of a request."""
+        self.wait_for(lambda: any(event.job == number for event in self.ends()))
+        return next(event for event in self.ends() if event.job == number)
+
+    def run(self, request: GenerateRequest, number: int = 1) -> tuple[str, FromRunner]:
+        """One request from beginning to end."""
+        self.engine.submit(number, request)
+        end = self.end(number)
+        return self.text(number), end
+
+    def close(self) -> None:
+        """End the threads."""
+        self.engine.close()
+        for thread in self._threads:
+            thread.join(5)
+            assert not thread.is_alive()
