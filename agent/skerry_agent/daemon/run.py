@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from skerry_agent import __version__
 from skerry_agent.daemon.fleet_task import follow_fleet
 from skerry_agent.daemon.local import LocalDevice, open_device, serve_local
 from skerry_agent.daemon.notify import ServiceNotifier
-from skerry_agent.errors import WorldError
+from skerry_agent.errors import UsageError, WorldError
 from skerry_agent.logs import configure_logs
 from skerry_agent.settings import AgentSettings, load_settings
 from skerry_agent.state import StateFolder
@@ -69,7 +69,7 @@ async def _keep_serving(run: _Run, state: StateFolder) -> None:
     while not run.terminated:
         run.ending.clear()
         bundle = await asyncio.to_thread(_fleet_settings, state)
-        settings = run.load(bundle)
+        settings = usable_settings(run.load, bundle)
         configure_logs(settings.log.level, settings.log.format)
         try:
             await _serve(run, settings, state, notifier)
@@ -79,6 +79,22 @@ async def _keep_serving(run: _Run, state: StateFolder) -> None:
             if not bundle or failed_starts > MAX_STARTS_WITH_FLEET_SETTINGS:
                 raise
             log.warning("start_failed_with_fleet_settings", error=str(error))
+
+
+def usable_settings(
+    load: Callable[[Mapping[str, Mapping[str, Any]]], AgentSettings], bundle: Mapping[str, Mapping[str, Any]]
+) -> AgentSettings:
+    """Settings with the fleet's among them; without those when they do not fit this program (any more).
+
+    Raises:
+        UsageError: The device's own settings are wrong.
+    """
+    try:
+        return load(bundle)
+    except UsageError as error:
+        settings = load({})
+        log.error("fleet_settings_unusable", error=str(error))  # noqa: TRY400 - the message says it all
+        return settings
 
 
 async def _serve(run: _Run, settings: AgentSettings, state: StateFolder, notifier: ServiceNotifier) -> None:
