@@ -23,6 +23,8 @@ from skerry_protocol.records import RecordKind, Value
 log = structlog.get_logger(__name__)
 
 _CUT = "…"
+_MAX_INTEGER = 2**63 - 1
+"""What the disk and the wire hold."""
 
 
 class Clock(Protocol):
@@ -213,6 +215,12 @@ class Outbox:
                 self._lost.update(lost)
                 self._trim()
                 return False
+            except Exception:
+                # Tried again, it would fail again, and keep all that comes after it from being stored.
+                log.exception("outbox_records_unusable", records=len(drafts))
+                self._lost.update(lost)
+                self._lost.update(draft.kind for draft in drafts)
+                return False
             for notify in self._watchers:
                 notify()
             return True
@@ -244,8 +252,13 @@ class Outbox:
         return {key: self._bounded_value(value) for key, value in fields}
 
     def _bounded_value(self, value: Value) -> Value:
-        if isinstance(value, str) and len(value) > self._limits.max_field_characters:
-            return value[: self._limits.max_field_characters - 1] + _CUT
+        if isinstance(value, str):
+            # File names may hold what is no text; neither disk nor wire take it.
+            text = value.encode("utf-8", "replace").decode("utf-8")
+            most = self._limits.max_field_characters
+            return text if len(text) <= most else text[: most - 1] + _CUT
+        if isinstance(value, int) and not isinstance(value, bool):
+            return max(-_MAX_INTEGER, min(value, _MAX_INTEGER))
         if isinstance(value, float) and not math.isfinite(value):
             return None
         return value

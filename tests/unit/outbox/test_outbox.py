@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from skerry_agent.database import Database, DatabaseFullError
-from skerry_agent.outbox import Outbox, OutboxLimits, PendingBatch
+from skerry_agent.outbox import Outbox, OutboxLimits, PendingBatch, store
 from skerry_protocol import ranges
 
 MANY = 1_000_000
@@ -321,4 +321,31 @@ async def test_a_record_that_can_never_be_sent_becomes_a_counted_gap(outbox: Out
     [batch] = await everything(outbox)
     assert [r.sequence for r in batch.records] == [0, 2]
     assert batch.gone == ((1, 1),)
+    assert (await outbox.stats()).dropped["event"] == 1
+
+
+async def test_what_cannot_be_encoded_costs_itself_and_nothing_else(outbox: Outbox) -> None:
+    outbox.add_sample({"cpu_percent": 1.0})
+    await outbox.emit("model_broken", message="a file \udce4 of another encoding", bytes=2**80, less=-(2**80))
+    await outbox.emit("update_committed", slot="assistant/stable")
+    records = [record for batch in await everything(outbox) for record in batch.records]
+    assert [record.name for record in records] == ["model_broken", "update_committed", "sample"]
+    assert records[0].data == {
+        "message": "a file ? of another encoding",
+        "bytes": 2**63 - 1,
+        "less": -(2**63 - 1),
+    }
+
+
+async def test_records_that_fail_for_an_unforeseen_reason_are_counted(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OverflowError("nobody foresaw this")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "append", fail)
+        await outbox.emit("update_committed")
+    await outbox.emit("update_refused")
+    assert [event.name for event in await outbox.recent_events()] == ["update_refused"]
     assert (await outbox.stats()).dropped["event"] == 1
