@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Protocol
 
 from skerry_agent.access import ApiToken
@@ -26,9 +25,6 @@ class Models(Protocol):
 
     async def slots(self) -> Sequence[Slot]:
         """All slots, with what is active in them."""
-
-    async def stored(self, sha256: str, length: int) -> Path | None:
-        """The whole file with this digest and length, or None."""
 
     async def deactivate(self, slot: str) -> None:
         """Let nothing serve in a slot any more."""

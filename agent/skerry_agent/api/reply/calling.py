@@ -63,8 +63,9 @@ class CallFinder:
             self._held, self._state = rest, "call"
             text = text.rstrip()
         else:
-            keep = partial_suffix(text, OPEN)
-            text, self._held = text[: len(text) - keep], text[len(text) - keep :]
+            # White space too: before a call there is none.
+            certain = text[: len(text) - partial_suffix(text, OPEN)].rstrip()
+            text, self._held = certain, text[len(certain) :]
         if text:
             pieces.append(Content(text))
 

@@ -18,6 +18,9 @@ class ThinkSplitter:
         pieces: list[Piece] = []
         if self._state == "start":
             self._begin()
+        if self._state == "opened":
+            self._held = self._held.lstrip("\n")
+            self._state = "inside" if self._held else "opened"
         if self._state == "inside":
             self._think(pieces)
         if self._state == "after":
@@ -38,8 +41,8 @@ class ThinkSplitter:
     def _begin(self) -> None:
         begun = self._held.lstrip()
         if begun.startswith(OPEN):
-            self._held = begun.removeprefix(OPEN).removeprefix("\n")
-            self._state = "inside"
+            self._held = begun.removeprefix(OPEN)
+            self._state = "opened"
         elif not OPEN.startswith(begun):
             self._state = "outside"
 
@@ -47,9 +50,9 @@ class ThinkSplitter:
         thought, closed, rest = self._held.partition(CLOSE)
         if closed:
             self._held, self._state = rest, "after"
-            thought = thought.removesuffix("\n")
+            thought = thought.rstrip("\n")
         else:
-            keep = partial_suffix(thought, CLOSE)
-            thought, self._held = thought[: len(thought) - keep], thought[len(thought) - keep :]
+            certain = thought[: len(thought) - partial_suffix(thought, CLOSE)].rstrip("\n")
+            thought, self._held = certain, thought[len(certain) :]
         if thought:
             pieces.append(Reasoning(thought))
