@@ -1,14 +1,13 @@
 """Judging answers: functions of values."""
 
-import re
-
+from skerry_agent.trials.patterns import Found
 from skerry_protocol.manifest import AcceptanceCheck
 
 MAX_SHOWN_CHARACTERS = 80
 
 
 def judge_answer(check: AcceptanceCheck, answer: str, tokens: int) -> str | None:
-    """What is wrong with an answer; ``None`` when it passes.
+    """What is wrong with an answer, its pattern apart; ``None`` when it passes.
 
     Args:
         check: What is expected.
@@ -20,14 +19,20 @@ def judge_answer(check: AcceptanceCheck, answer: str, tokens: int) -> str | None
     for text in check.contains:
         if text not in answer:
             return f"its answer does not contain {_shown(text)}"
-    if check.regex is not None:
-        try:
-            found = re.search(check.regex, answer)
-        except re.error as error:
-            return f"the check's pattern {_shown(check.regex)} is wrong: {error}"
-        if found is None:
-            return f"its answer does not match {_shown(check.regex)}"
     return None
+
+
+def judge_pattern(pattern: str, found: Found) -> str | None:
+    """What is wrong with an answer in which a pattern was searched; ``None`` when it passes."""
+    match found:
+        case "found":
+            return None
+        case "absent":
+            return f"its answer does not match {_shown(pattern)}"
+        case "wrong_pattern":
+            return f"the check's pattern {_shown(pattern)} is wrong"
+        case "too_slow":
+            return f"the check's pattern {_shown(pattern)} takes too long on its answer"
 
 
 def _shown(text: str) -> str:

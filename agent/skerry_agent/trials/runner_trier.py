@@ -20,7 +20,8 @@ from skerry_agent.runtime import (
     TokenEvent,
 )
 from skerry_agent.runtime.errors import InvalidRequestError
-from skerry_agent.trials.checks import judge_answer
+from skerry_agent.trials.checks import judge_answer, judge_pattern
+from skerry_agent.trials.patterns import search
 from skerry_agent.updates.ports import TrialOutcome
 from skerry_protocol.manifest import Acceptance, AcceptanceCheck
 from skerry_protocol.reported import Reason
@@ -104,8 +105,15 @@ async def _run_check(runner: Runner, check: AcceptanceCheck, figures: dict[str, 
                 text.append(event.text)
             elif isinstance(event, FinishEvent):
                 _note(event, figures)
-                return judge_answer(check, "".join(text), event.usage.completion_tokens)
+                return await _judge(check, "".join(text), event.usage.completion_tokens)
     return "it ended without finishing its answer"
+
+
+async def _judge(check: AcceptanceCheck, answer: str, tokens: int) -> str | None:
+    wrong = judge_answer(check, answer, tokens)
+    if wrong is not None or check.regex is None:
+        return wrong
+    return judge_pattern(check.regex, await search(check.regex, answer))
 
 
 def _request(runner: Runner, check: AcceptanceCheck) -> GenerateRequest:

@@ -57,6 +57,7 @@ async def test_a_base_model_is_tried_by_completion(pool: ModelPool, tmp_path: Pa
             "trial_timeout",
         ),
         (Acceptance(checks=(AcceptanceCheck(prompt="long " * 500),)), "check_failed"),
+        (Acceptance(checks=(AcceptanceCheck(prompt="x", regex="no such words"),)), "check_failed"),
     ],
 )
 async def test_a_model_that_does_not_hold_is_an_outcome_with_a_reason(
