@@ -173,7 +173,6 @@ def crash_runner(story: Story, step: Step) -> None:
             messages=[{"role": "user", "content": "Count from one to five hundred."}],
             max_tokens=1500,
             stream=True,
-            extra_body={"ignore_eos": True},
         )
         received = 0
         try:
