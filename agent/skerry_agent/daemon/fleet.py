@@ -220,14 +220,11 @@ def _sources(local: LocalDevice, link: ControllerLink) -> list[ChunkSource]:
 
 def _open_session(authority_pem: str | None, time: TrustedTime) -> "requests.Session":
     """A session that believes the given authority alone, by trusted time; without one, the system's."""
-    import requests  # noqa: PLC0415 - only a download over HTTP needs it
-
-    from skerry_agent.identity.pinned_https import pinned_session  # noqa: PLC0415 - see above
+    # Imports requests, which only a download over HTTP needs.
+    from skerry_agent.identity.pinned_https import pinned_session, system_session  # noqa: PLC0415
 
     if authority_pem is None:
-        session = requests.Session()
-        session.trust_env = False  # no proxies and passwords from the daemon's environment
-        return session
+        return system_session()
     return pinned_session(client_context([authority_pem]), lambda peer: check_peer_dates(peer, time))
 
 

@@ -33,6 +33,18 @@ def pinned_session(context: ssl.SSLContext, check_peer: CheckPeer | None) -> req
     return session
 
 
+def system_session() -> requests.Session:
+    """A session for ``https`` only that believes the system's authorities, such as for an object store.
+
+    Its addresses come from the director. Without TLS, a stolen one could have the device ask whatever answers
+    plain HTTP in its own network.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.mount("http://", _RefusingAdapter())
+    return session
+
+
 class _PinnedAdapter(HTTPAdapter):
     def __init__(self, context: ssl.SSLContext, check_peer: CheckPeer | None) -> None:
         self._context = context

@@ -197,7 +197,7 @@ class _Reader:
             self._position = 0
             return False
         if response.status_code != _PARTIAL:
-            raise SourceError(f"the server answered {response.status_code} {response.reason}")
+            raise SourceError(f"the server answered {response.status_code}")
         content_range = response.headers.get("Content-Range", "")
         if not content_range.startswith(f"bytes {stretch.offset}-{last}/"):
             raise SourceError(f"asked for bytes {stretch.offset}-{last}, got {content_range[:64]!r}")
