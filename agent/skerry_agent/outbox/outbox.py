@@ -195,7 +195,9 @@ class Outbox:
         """
         now = int(self._clock.now())
         return await self._database.write(
-            partial(store.remember_once, key=key, expires_at=expires_at, now=now)
+            partial(
+                store.remember_once, key=key, expires_at=expires_at, now=now, most=self._limits.max_remembered
+            )
         )
 
     async def _commit(self) -> bool:

@@ -225,11 +225,22 @@ def stats(connection: sqlite3.Connection) -> OutboxStats:
     )
 
 
-def remember_once(connection: sqlite3.Connection, key: str, expires_at: int, now: int) -> bool:
-    """Store a key until it expires; whether it was new."""
+def remember_once(connection: sqlite3.Connection, key: str, expires_at: int, now: int, most: int) -> bool:
+    """Store a key until it expires; whether it was new.
+
+    Whoever stole the director's key could send commands without end that expire in a thousand years. So
+    there are bounds, and what ends last is forgotten first: a genuine command ends soon.
+    """
     connection.execute("DELETE FROM once WHERE expires_at < ?", (now,))
     cursor = connection.execute("INSERT INTO once VALUES (?, ?) ON CONFLICT DO NOTHING", (key, expires_at))
-    return cursor.rowcount == 1
+    was_new = cursor.rowcount == 1
+    if was_new:
+        over: int = connection.execute("SELECT count(*) FROM once").fetchone()[0] - most
+        connection.execute(
+            "DELETE FROM once WHERE key IN (SELECT key FROM once ORDER BY expires_at DESC LIMIT ?)",
+            (max(0, over),),
+        )
+    return was_new
 
 
 def _values(data: bytes) -> dict[str, Value]:

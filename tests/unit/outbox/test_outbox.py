@@ -349,3 +349,18 @@ async def test_records_that_fail_for_an_unforeseen_reason_are_counted(
     await outbox.emit("update_refused")
     assert [event.name for event in await outbox.recent_events()] == ["update_refused"]
     assert (await outbox.stats()).dropped["event"] == 1
+
+
+async def test_what_is_remembered_once_has_a_bound_and_keeps_what_ends_first(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    outbox = await Outbox.open(tmp_path / "outbox.db", OutboxLimits(max_remembered=10), clock=clock)
+    now = int(clock.now())
+    assert await outbox.remember_once("command:genuine", now + 60)
+    for number in range(50):
+        await outbox.remember_once(f"command:junk-{number}", now + 10**9 + number)
+    assert not await outbox.remember_once("command:genuine", now + 60)
+    await outbox.close()
+    connection = sqlite3.connect(tmp_path / "outbox.db")
+    assert connection.execute("SELECT count(*) FROM once").fetchone() == (10,)
+    connection.close()
