@@ -10,7 +10,7 @@ import structlog
 
 from skerry_agent.database import DatabaseError
 from skerry_agent.outbox import PendingBatch
-from skerry_agent.sync.errors import NotConnectedError
+from skerry_agent.sync.errors import FrameTooLargeError, NotConnectedError
 from skerry_agent.sync.limits import SyncLimits
 from skerry_agent.sync.ports import RecordQueue, Uplink
 from skerry_protocol import ranges
@@ -111,6 +111,9 @@ class Pump:
                 await self._rest()
             except NotConnectedError:
                 continue
+            except FrameTooLargeError:
+                # The session came back with smaller frames while the batch was made: make it anew.
+                await asyncio.sleep(0)
             except DatabaseError as error:
                 log.warning("outbox_unreadable", error=str(error))
                 await asyncio.sleep(self._limits.ack_timeout_s)
