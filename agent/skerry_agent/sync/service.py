@@ -64,7 +64,7 @@ class SyncService:
         report: Where the parts of reports come from.
         certificate: For renewal; None never renews.
         commands: Name -> handler; ``ping`` and ``report`` are there already.
-        on_connected: Called on the loop when a session begins: what waits for the network need wait no longer.
+        on_connected: Called on the loop when a session begins: what waits for the network need not any more.
         limits: Times and bounds.
 
     Attributes:
