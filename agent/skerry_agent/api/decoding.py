@@ -17,8 +17,10 @@ def decode_body(body: bytes, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.ValidationError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except msgspec.ValidationError as error:
         raise BadRequestError(f"request body: {error}", _field(str(error))) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequestError(f"request body: this is no JSON in valid UTF-8 ({error})") from error
 
 
 def _field(message: str) -> str | None:

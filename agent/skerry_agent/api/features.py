@@ -3,16 +3,10 @@
 from skerry_agent.api.errors import BadRequestError
 from skerry_agent.runtime import GenerateRequest
 
-UNHONOURED = frozenset(
-    {"prompt_tokens", "ignore_eos", "logprobs", "grammar", "json_schema", "tools", "template_kwargs"}
-)
-UNHONOURED_SAMPLING = frozenset({"typical_p", "logit_bias"})
+UNHONOURED = frozenset({"json_schema"})
+UNHONOURED_SAMPLING: frozenset[str] = frozenset()
 
-_WORDS = {
-    "json_schema": "response_format",
-    "prompt_tokens": "prompt",
-    "template_kwargs": "chat_template_kwargs",
-}
+_WORDS = {"json_schema": "response_format"}
 _DEFAULT = GenerateRequest()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from skerry_agent.errors import UsageError
 from skerry_agent.settings.load import check_bundle as check_schema
 
-DEVICE_KEYS = frozenset({"api.host", "api.allowed_hosts"})
+DEVICE_KEYS = frozenset({"api.host", "api.allowed_hosts", "api.require_token"})
 """Who may reach the local API is decided on the device."""
 
 _HOUR_S = 3600.0

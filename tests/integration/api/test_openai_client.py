@@ -61,9 +61,80 @@ def test_greedy_and_seeded_answers_repeat(client: openai.OpenAI) -> None:
 
 
 def test_a_completion_has_openais_default_length(client: openai.OpenAI) -> None:
-    done = client.completions.create(model="base@1", prompt="abc")
+    done = client.completions.create(model="base@1", prompt="abc", extra_body={"ignore_eos": True})
     assert done.usage is not None
-    assert done.usage.completion_tokens <= 16
+    assert done.usage.completion_tokens == 16
+
+
+def test_token_ids_are_a_prompt_and_choices_are_many(client: openai.OpenAI) -> None:
+    done = client.completions.create(
+        model="tiny", prompt=[[70, 71, 72], [73]], n=3, max_tokens=4, seed=1, extra_body={"ignore_eos": True}
+    )
+    assert [choice.index for choice in done.choices] == list(range(6))
+    assert done.usage is not None
+    assert done.usage.completion_tokens == 24
+    assert len({choice.text for choice in done.choices}) > 1
+
+
+def test_log_probabilities_are_of_the_tokens_of_the_answer(client: openai.OpenAI) -> None:
+    answer = client.chat.completions.create(
+        model="tiny",
+        messages=[{"role": "user", "content": "hello"}],
+        max_tokens=6,
+        temperature=0,
+        logprobs=True,
+        top_logprobs=3,
+        extra_body={"ignore_eos": True},
+    )
+    choice = answer.choices[0]
+    assert choice.logprobs is not None
+    assert choice.logprobs.content is not None
+    assert len(choice.logprobs.content) == 6
+    for token in choice.logprobs.content:
+        assert token.logprob <= 0
+        assert token.top_logprobs[0].logprob == pytest.approx(token.logprob, abs=1e-4)
+        assert len(token.top_logprobs) == 3
+    joined = b"".join(bytes(token.bytes or ()) for token in choice.logprobs.content)
+    assert joined.decode("utf-8", "replace").startswith((choice.message.content or "")[:3])
+
+
+def test_a_choice_of_answers_holds_the_model_to_them(client: openai.OpenAI) -> None:
+    for seed in range(3):
+        answer = client.chat.completions.create(
+            model="tiny",
+            messages=[{"role": "user", "content": "yes or no?"}],
+            seed=seed,
+            extra_body={"guided_choice": ["yes", 'n"o']},
+        )
+        assert answer.choices[0].message.content in ("yes", 'n"o')
+
+
+def test_a_bias_forbids_a_token(client: openai.OpenAI) -> None:
+    def first(bias: dict[str, int]) -> str:
+        done = client.completions.create(
+            model="tiny", prompt="abc", max_tokens=1, temperature=0, logprobs=0, logit_bias=bias
+        )
+        logprobs = done.choices[0].logprobs
+        assert logprobs is not None
+        assert logprobs.tokens is not None
+        return logprobs.tokens[0]
+
+    likeliest = first({})
+    ids = {str(token): -100 for token in range(300)}
+    assert first(ids) != likeliest or len(likeliest) > 1
+
+
+def test_tools_reach_a_model_whose_template_knows_none(client: openai.OpenAI) -> None:
+    def count(**more: object) -> int:
+        answer = client.chat.completions.create(
+            model="tiny", messages=[{"role": "user", "content": "hi"}], max_tokens=2, **more
+        )  # type: ignore[call-overload]  # any fields
+        assert answer.usage is not None
+        return int(answer.usage.prompt_tokens)
+
+    tool = {"type": "function", "function": {"name": "add", "description": "adds numbers"}}
+    assert count(tools=[tool]) > count() + 20
+    assert count(tools=[tool], tool_choice="none") == count()
 
 
 def test_models_are_listed_by_reference_and_slot(client: openai.OpenAI) -> None:
