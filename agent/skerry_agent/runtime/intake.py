@@ -13,6 +13,7 @@ from skerry_agent.runtime.chat_template import TemplateBrokenError, TemplateRefu
 from skerry_agent.runtime.engine_ports import Model
 from skerry_agent.runtime.errors import InvalidRequestError, NoChatTemplateError, PromptTooLongError
 from skerry_agent.runtime.job_state import JobState
+from skerry_agent.runtime.json_grammar import with_grammar
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.text_stream import TextStream
 from skerry_agent.runtime.wire import Failed
@@ -63,9 +64,10 @@ class Intake:
 
     def _prepare(self, job: JobState) -> Failed | None:
         try:
-            tokens = self._reader.tokens(job.request)
+            request = with_grammar(job.request)
+            tokens = self._reader.tokens(request)
             room = self._room(tokens)
-            job.sampler = self._model.sampler(job.request, tokens)
+            job.sampler = self._model.sampler(request, tokens)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
             return _failure(job.number, error)
         job.tokens = tokens

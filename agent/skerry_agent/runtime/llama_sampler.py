@@ -46,9 +46,10 @@ class LlamaSampler:
         self._context = context
         self._vocabulary = model.vocabulary
         sampling = request.sampling
+        self._banned = list(model.end_tokens) if request.ignore_eos else []
         biases = dict(sampling.logit_bias)
         if request.ignore_eos:
-            biases |= dict.fromkeys(model.end_tokens, MINUS_INFINITY)
+            biases |= dict.fromkeys(self._banned, MINUS_INFINITY)
         penalised = sampling.repeat_window > 0 and (
             sampling.repeat_penalty,
             sampling.frequency_penalty,
@@ -125,7 +126,7 @@ class LlamaSampler:
         if single["logit"][0] == MINUS_INFINITY:
             candidates = self._candidates(logits)
             lib.llama_sampler_apply(self._grammar, ctypes.byref(_data_array(candidates)))
-            # The rest of the chain cannot take a set without any possible token.
+            # The rest of the chain would choose one all the same, and the grammar would end the process.
             if candidates["logit"].max() == MINUS_INFINITY:
                 return NO_TOKEN
             token = self._choose(candidates)
@@ -138,6 +139,7 @@ class LlamaSampler:
         candidates = np.zeros(len(logits), CANDIDATE)
         candidates["id"] = np.arange(len(logits), dtype=np.int32)
         candidates["logit"] = logits
+        candidates["logit"][self._banned] = MINUS_INFINITY
         return candidates
 
     def _choose(self, candidates: NDArray[np.void]) -> int:
