@@ -28,13 +28,18 @@ _MUTABLE = "timestamp.json"
 
 
 class MetadataCache:
-    """Files of the repository; versioned ones are kept in memory, since they never change."""
+    """Files of the repository; versioned ones are kept in memory, since they do not change once named.
+
+    An interrupted publication may leave some that nothing names, and the next one replaces them: so all are
+    read anew when the timestamp, with which every reader begins, is another.
+    """
 
     def __init__(self, files: RepositoryFiles, *, max_bytes: int = 16 * 1024 * 1024) -> None:
         self._files = files
         self._max_bytes = max_bytes
         self._kept: OrderedDict[str, bytes] = OrderedDict()
         self._bytes = 0
+        self._timestamp: bytes | None = None
 
     async def get(self, name: str) -> bytes | None:
         """The file, or None."""
@@ -42,10 +47,19 @@ class MetadataCache:
         if kept is not None:
             self._kept.move_to_end(name)
             return kept
+        timestamp = self._timestamp
         content = await asyncio.to_thread(self._files.get, name)
-        if content is not None and name != _MUTABLE and name not in self._kept:
+        if name == _MUTABLE:
+            self._note_timestamp(content)
+        elif content is not None and name not in self._kept and timestamp == self._timestamp:
             self._keep(name, content)
         return content
+
+    def _note_timestamp(self, content: bytes | None) -> None:
+        if content != self._timestamp:
+            self._timestamp = content
+            self._kept.clear()
+            self._bytes = 0
 
     def _keep(self, name: str, content: bytes) -> None:
         self._kept[name] = content
