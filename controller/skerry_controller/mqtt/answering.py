@@ -62,12 +62,14 @@ class RequestAnswers:
 
         Raises:
             ProtocolError: It is malformed, too large, or an envelope that the device did not sign.
-            PeerError: It names another device.
+            PeerError: It names another device, or this one is unknown or revoked.
         """
         signed = _is_envelope(data)
         request = decode_request(await self._keys.open(device, "request", data) if signed else data)
         if request.device != device:
             raise WrongDeviceError(f"a request of {request.device} came by the topic of {device}")
+        if not signed:
+            await self._keys.admit(device)
         body = request.body
         try:
             return encode_response(await self._frame(device, body, signed=signed))

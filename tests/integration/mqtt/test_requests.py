@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from cryptography import x509
 
+from skerry_controller.audit import entries
+from skerry_controller.database import DeviceRow
 from skerry_protocol.envelope import open_sealed
 from skerry_protocol.limits import DEFAULT_LIMITS
 from skerry_protocol.requests import (
@@ -22,7 +24,7 @@ from skerry_protocol.requests import (
 from support.fake_device import FakeDevice
 from support.fleet_side import CONTROLLER_URL
 from support.mqtt_device import DeviceSession, connected, signing_request
-from support.mqtt_site import Site
+from support.mqtt_site import Site, eventually
 
 pytestmark = pytest.mark.broker
 
@@ -153,3 +155,30 @@ async def test_reading_devices_do_not_hold_up_a_command(site: Site) -> None:
         stop.set()
         counts = await asyncio.gather(*readers)
         assert min(counts) > 0.3 * max(counts), f"devices take turns: {counts}"
+
+
+async def test_a_revoked_device_reads_nothing_any_more(site: Site) -> None:
+    device, other = [await site.house.add_device() for _ in range(2)]
+    await site.house.add_artifact("m@1", file=FILE)
+    async with site.house.database.transaction() as session:
+        (await session.get_one(DeviceRow, device.id)).revoked_at = site.house.clock()
+    body = RangeRequest(id="r", sha256=SHA256, offset=0, length=100)
+    async with (
+        site.controller(),
+        connected(site.broker, device, announce=False) as revoked,
+        connected(site.broker, other) as honest,
+    ):
+        for asked in (body, MetadataRequest(id="m", name="timestamp.json", length=100)):
+            await revoked.publish("request", device.request(asked))
+        assert (await honest.ask(body)).status == "ok"
+
+        async def refused() -> bool:
+            return bool(await entries_about(site, device))
+
+        await eventually(refused)
+        assert revoked.queue("response").empty()
+
+
+async def entries_about(site: Site, device: FakeDevice) -> list[str]:
+    found = await entries(site.house.database, limit=50)
+    return [str(each["detail"]["code"]) for each in found if each["subject"] == device.id]
