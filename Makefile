@@ -1,6 +1,6 @@
 # `make demo` shows everything; `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup broker models gemma demo test test-fast lint format docs bench clean
+.PHONY: help setup broker models gemma demo test test-fast test-fuzz lint format docs bench clean
 
 PYTHON_BIN := .venv/bin/python
 WORKERS ?= 2
@@ -29,6 +29,10 @@ test: setup broker models gemma ## Run all tests: unit, integration, end to end
 test-fast: setup ## Run the unit tests
 	@$(PYTHON_BIN) -m pytest -n $(WORKERS) --dist loadfile tests/unit
 
+test-fuzz: setup ## Send many requests made from the OpenAPI document, also to a real agent
+	@SKERRY_FUZZ_EXAMPLES=100 $(PYTHON_BIN) -m pytest -q --timeout 900 tests/integration/api/test_fuzz.py
+	@SKERRY_FUZZ_EXAMPLES=25 SKERRY_FUZZ_DEVICE=1 $(PYTHON_BIN) -m pytest -q --timeout 900 tests/integration/api/test_fuzz.py
+
 lint: setup ## Check style and types
 	@$(PYTHON_BIN) -m ruff check .
 	@$(PYTHON_BIN) -m ruff format --check .
@@ -44,6 +48,10 @@ docs: setup ## Write the generated pages and examples anew
 
 bench: setup broker ## Measure the agent's memory and start time
 	@PYTHONPATH=tests $(PYTHON_BIN) tests/bench/agent_footprint.py
+
+bench-runtime: setup ## Measure answers beside other servers; ARGS=--quick for a smoke
+	@$(PYTHON_BIN) scripts/build_llama_server.py > /dev/null
+	@PYTHONPATH=tests $(PYTHON_BIN) -m bench.runtime $(ARGS)
 
 clean: ## Remove what the targets made, but not the models
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo-data demo-report.json bench-*.json
