@@ -1,6 +1,6 @@
 # `make demo` shows everything; `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup broker models gemma demo test test-fast test-fuzz lint format docs bench clean
+.PHONY: help setup broker models gemma demo test test-fast test-fuzz lint format docs bench bench-runtime clean
 
 PYTHON_BIN := .venv/bin/python
 WORKERS ?= 2
