@@ -156,16 +156,21 @@ async def _check_device(session: AsyncSession, device: str) -> None:
 
 
 async def _count_gone(session: AsyncSession, device: str) -> int:
-    query = select(GoneRangeRow.stream, GoneRangeRow.first, GoneRangeRow.last)
-    lost = 0
-    for stream, first, last in (await session.execute(query.where(GoneRangeRow.device_id == device))).all():
-        inside = select(func.count()).where(
-            RecordRow.device_id == device,
-            RecordRow.stream == stream,
-            RecordRow.sequence.between(first, last),
+    told = select(func.sum(GoneRangeRow.last - GoneRangeRow.first + 1)).where(
+        GoneRangeRow.device_id == device
+    )
+    arrived = (
+        select(func.count())
+        .select_from(GoneRangeRow)
+        .join(
+            RecordRow,
+            (RecordRow.device_id == GoneRangeRow.device_id)
+            & (RecordRow.stream == GoneRangeRow.stream)
+            & RecordRow.sequence.between(GoneRangeRow.first, GoneRangeRow.last),
         )
-        lost += last - first + 1 - (await session.scalar(inside) or 0)
-    return lost
+        .where(GoneRangeRow.device_id == device)
+    )
+    return (await session.scalar(told) or 0) - (await session.scalar(arrived) or 0)
 
 
 def _ms(moment: datetime) -> int:

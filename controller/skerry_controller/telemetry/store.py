@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -19,6 +19,9 @@ from skerry_protocol.records import Record, RecordBatch
 _MAX_INTEGER = 2**62
 _MAX_NAME_CHARACTERS = 128
 _RECEIVE_LIMIT_RANGES = 10_000
+MAX_STREAM_RANGES = 300_000
+"""Gone ranges of one stream; an outbox of the usual size makes a third of that at most."""
+_MAX_PARAMETERS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ async def store_batch(database: Database, batch: RecordBatch, received_at: datet
     for record in batch.records:
         by_sequence.setdefault(record.sequence, record)
     async with database.transaction() as session:
-        known = await _known(session, batch, by_sequence)
+        known = await known_sequences(session, batch, by_sequence)
         new = [record for sequence, record in by_sequence.items() if sequence not in known]
         if new:
             await session.execute(
@@ -75,15 +78,16 @@ def _check(batch: RecordBatch) -> None:
         raise MalformedError(f"record batch: {len(batch.gone)} gone ranges")
 
 
-async def _known(session: AsyncSession, batch: RecordBatch, by_sequence: Mapping[int, Record]) -> set[int]:
-    if not by_sequence:
-        return set()
+async def known_sequences(
+    session: AsyncSession, batch: RecordBatch, by_sequence: Mapping[int, Record]
+) -> set[int]:
+    """Which of the batch's own sequence numbers are stored already."""
     query = select(RecordRow.sequence).where(
         RecordRow.device_id == batch.device,
         RecordRow.stream == batch.stream,
-        RecordRow.sequence.between(min(by_sequence), max(by_sequence)),
+        RecordRow.sequence.in_(list(by_sequence)),
     )
-    return set(await session.scalars(query))
+    return set(await session.scalars(query)) if by_sequence else set()
 
 
 def _insert_or_ignore(session: AsyncSession) -> Any:
@@ -95,15 +99,23 @@ def _insert_or_ignore(session: AsyncSession) -> Any:
 
 async def _add_gone(session: AsyncSession, batch: RecordBatch) -> None:
     mine = (GoneRangeRow.device_id == batch.device, GoneRangeRow.stream == batch.stream)
-    rows = await session.execute(select(GoneRangeRow.first, GoneRangeRow.last).where(*mine))
-    before = sorted((first, last) for first, last in rows)
-    after = ranges.union(before, batch.gone)
-    if after == before:
-        return
-    await session.execute(delete(GoneRangeRow).where(*mine))
+    count = await session.scalar(select(func.count()).select_from(GoneRangeRow).where(*mine)) or 0
+    if count + len(batch.gone) > MAX_STREAM_RANGES:
+        raise MalformedError(
+            f"record batch: stream {batch.stream} has more than {MAX_STREAM_RANGES} gone ranges"
+        )
+    # Only those that may touch the batch's: others stay as they are.
+    near = (GoneRangeRow.first <= batch.gone[-1][1] + 1, GoneRangeRow.last >= batch.gone[0][0] - 1)
+    rows = await session.execute(select(GoneRangeRow.first, GoneRangeRow.last).where(*mine, *near))
+    before = {(first, last) for first, last in rows}
+    after = set(ranges.union(before, batch.gone))
+    joined = [first for first, _ in before - after]
+    for start in range(0, len(joined), _MAX_PARAMETERS):
+        some = joined[start : start + _MAX_PARAMETERS]
+        await session.execute(delete(GoneRangeRow).where(*mine, GoneRangeRow.first.in_(some)))
     session.add_all(
         GoneRangeRow(device_id=batch.device, stream=batch.stream, first=first, last=last)
-        for first, last in after
+        for first, last in sorted(after - before)
     )
 
 

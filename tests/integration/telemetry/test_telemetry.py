@@ -7,9 +7,10 @@ from skerry_controller.audit import note
 from skerry_controller.errors import NotFoundError
 from skerry_controller.fleet import WrongDeviceError
 from skerry_controller.telemetry import RecordCounts, Telemetry, TelemetryIngest
+from skerry_controller.telemetry.store import known_sequences
 from skerry_protocol.envelope import open_sealed
 from skerry_protocol.errors import MalformedError, SignatureError
-from skerry_protocol.records import Record, decode_acknowledgement
+from skerry_protocol.records import Record, RecordBatch, decode_acknowledgement
 from support.fake_device import FakeDevice, sample
 from support.fleet_side import House, Sent
 
@@ -140,3 +141,32 @@ async def test_a_batch_of_the_largest_size_is_stored(
     stored = await ingest.accept(device.id, device.batch("s1", [sample(number) for number in range(1000)]))
     assert stored.acknowledged == [(0, 999)]
     assert (await telemetry.counts(device.id)).samples == 1000
+
+
+async def test_a_batch_that_spans_a_whole_stream_looks_at_its_own_records_only(
+    house: House, ingest: TelemetryIngest, device: FakeDevice
+) -> None:
+    await ingest.accept(device.id, device.batch("s1", [sample(number) for number in range(50)]))
+    batch = RecordBatch(device=device.id, stream="s1", records=(sample(0), sample(2**61)))
+    async with house.database.session() as session:
+        assert await known_sequences(session, batch, {0: sample(0), 2**61: sample(2**61)}) == {0}
+
+
+async def test_many_gone_ranges_are_counted_as_one_by_one(
+    ingest: TelemetryIngest, telemetry: Telemetry, device: FakeDevice
+) -> None:
+    for start in range(0, 4000, 1000):
+        gone = [(number, number) for number in range(start, start + 1000, 2)]
+        await ingest.accept(device.id, device.batch("s1", gone=gone))
+    await ingest.accept(device.id, device.batch("s1", [sample(2)]))
+    await ingest.accept(device.id, device.batch("s1", gone=[(1, 5), (3999, 4100)]))
+    assert (await telemetry.counts(device.id)).gone == 2000 - 1 + 3 + 102
+
+
+async def test_a_device_that_claims_ever_more_gaps_is_refused(
+    ingest: TelemetryIngest, device: FakeDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skerry_controller.telemetry.store.MAX_STREAM_RANGES", 100)
+    await ingest.accept(device.id, device.batch("s1", gone=[(n, n) for n in range(0, 200, 2)]))
+    with pytest.raises(MalformedError, match="gone ranges"):
+        await ingest.accept(device.id, device.batch("s1", gone=[(0, 0), (1000, 1000)]))
