@@ -111,6 +111,16 @@ class TrustedTime:
                 return wall
             return self._floor + max(0.0, self._monotonic() - self._floor_known_at)
 
+    def clock_since_anchor(self) -> float | None:
+        """What the system clock says, if that is from the anchor on and within the window beyond it.
+
+        For one question only: whether to talk to a server at all when the floor says that its certificate has
+        expired. A floor that a stolen key raised would otherwise keep out the document that resets it.
+        """
+        with self._lock:
+            wall = self._wall_clock()
+            return wall if self._anchor <= wall <= self._anchor + self._limits.window_s else None
+
     def clock_is_believed(self) -> bool:
         """Whether the system clock is inside the window; a doctor tells a person when it is not."""
         with self._lock:

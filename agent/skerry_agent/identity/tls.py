@@ -63,6 +63,10 @@ def check_peer_dates(peer: Mapping[str, Any], time: TrustedTime) -> None:
     Trusted time is never later than the real time, as far as the device can know. So a certificate that
     begins later than now shows how late it is at least: it lifts the floor of trusted time.
 
+    A certificate that has expired by trusted time may still hold by the system clock: somebody with a stolen
+    key may have lifted the floor far ahead. It is accepted then, or nobody could bring the trust document that
+    resets the floor. That proves nothing else: what comes is verified by trusted time.
+
     Args:
         peer: What ``SSLSocket.getpeercert()`` returns.
         time: Trusted time.
@@ -77,7 +81,7 @@ def check_peer_dates(peer: Mapping[str, Any], time: TrustedTime) -> None:
         raise PeerError("the server's certificate has no readable dates") from error
     time.raise_floor(begins, "certificate")
     now = time.now()
-    if now > ends:
+    if now > ends and not _holds_by_clock(begins, ends, time):
         raise PeerError(
             f"the server's certificate expired at {_text(ends)}, and this device's time is {_text(now)}:"
             " renew it at the controller, or set the clock if it is wrong"
@@ -86,6 +90,11 @@ def check_peer_dates(peer: Mapping[str, Any], time: TrustedTime) -> None:
         raise PeerError(
             f"the server's certificate begins at {_text(begins)}, and it is {_text(now)}: check both clocks"
         )
+
+
+def _holds_by_clock(begins: float, ends: float, time: TrustedTime) -> bool:
+    clock = time.clock_since_anchor()
+    return clock is not None and begins <= clock <= ends
 
 
 def _text(seconds: float) -> str:

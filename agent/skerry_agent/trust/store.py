@@ -158,15 +158,28 @@ class TrustStore:
                 log.warning("trust_state_unusable", error=str(error))
                 initial_is_lost = True
             held = self._state.files if self._state else MetadataFiles(roots=(root,), roots_used=1)
-            try:
-                state = await verify_from_source(held, source, self._time.now(), self._limits)
-            except RefreshFailedError as error:
-                raise error.cause from error
+            state = await self._verify_first(held, source)
             if check is not None:
                 check(state.document)
             await asyncio.to_thread(self._folders.keep_initial, state.files, replace=initial_is_lost)
             await self._accept(state)
             return self.versions
+
+    async def _verify_first(self, held: MetadataFiles, source: MetadataSource) -> TrustState:
+        """Verify now; when all looks expired to a device that trusted nobody, at the time of its anchor.
+
+        Its floor may have been lifted by a server that it did not enroll with in the end.
+        """
+        try:
+            return await verify_from_source(held, source, self._time.now(), self._limits)
+        except RefreshFailedError as error:
+            expired = isinstance(error.cause, MetadataRefusedError) and error.cause.code == "metadata_expired"
+            if self._state is not None or not expired or self._time.anchor >= self._time.now():
+                raise error.cause from error
+        try:
+            return await verify_from_source(held, source, self._time.anchor, self._limits)
+        except RefreshFailedError as error:
+            raise error.cause from error
 
     async def check_root(self, sha256: str) -> None:
         """Return when this device may trust the initial root with this hash: the known one, or the first.

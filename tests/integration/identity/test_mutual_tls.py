@@ -132,6 +132,20 @@ def test_a_wrong_clock_before_the_floor_does_not_revive_a_certificate(
         connect(context, port, time_at(tmp_path, LONG_AGO))
 
 
+def test_a_poisoned_floor_does_not_cut_the_device_off_from_what_resets_it(
+    tmp_path: Path, fleet: Fleet, identity: Identity
+) -> None:
+    context = identity.tls_context([pem(fleet.servers.certificate)])
+    time = time_at(tmp_path, START)
+    time.raise_floor((START + 9 * 365 * DAY).timestamp(), "a stolen director")
+    with server(fleet, tmp_path) as port:
+        assert connect(context, port, time) == DEVICE
+    with pytest.raises(PeerError, match="expired"):
+        check_peer_dates(
+            {"notBefore": "Jan  1 00:00:00 2026 GMT", "notAfter": "Nov 10 00:00:00 2026 GMT"}, time
+        )
+
+
 def test_a_certificate_from_beyond_the_bound_is_refused(tmp_path: Path) -> None:
     peer = {"notBefore": "Jan  1 00:00:00 2099 GMT", "notAfter": "Jan  1 00:00:00 2100 GMT"}
     with pytest.raises(PeerError, match="begins at 2099"):

@@ -536,6 +536,17 @@ async def test_a_new_epoch_heals_a_poisoned_clock(
     assert device.time.now() == pytest.approx(START.timestamp(), abs=60)
 
 
+async def test_a_clock_that_was_poisoned_before_enrollment_does_not_prevent_it(
+    device: Device, repository: TufRepository
+) -> None:
+    store = device.start()
+    device.time.raise_floor(START.timestamp() + 9 * 365 * DAY, "certificate")
+    await store.bootstrap(
+        repository.initial_root, repository.initial_root_sha256, FilesSource(repository.files)
+    )
+    assert device.time.now() == pytest.approx(START.timestamp(), abs=60)
+
+
 async def test_messages_of_the_director_are_opened_and_others_refused(
     repository: TufRepository, store: TrustStore
 ) -> None:

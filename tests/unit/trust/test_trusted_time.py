@@ -112,3 +112,15 @@ def test_the_same_or_an_older_epoch_never_lowers_the_floor(tmp_path: Path, epoch
 def test_a_damaged_file_counts_as_nothing_known(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "time.json").write_bytes(content)
     assert make(tmp_path, ManualClock(0.0)).now() == BUILD
+
+
+@pytest.mark.parametrize(
+    ("wall", "told"),
+    [(0.0, None), (BUILD - 1, None), (BUILD + 50, BUILD + 50), (BUILD + 10_001, None)],
+)
+def test_the_clock_counts_by_itself_only_since_the_anchor(
+    tmp_path: Path, wall: float, told: float | None
+) -> None:
+    time = make(tmp_path, ManualClock(wall))
+    time.raise_floor(BUILD + 9_000, "a stolen director")
+    assert time.clock_since_anchor() == told
