@@ -64,8 +64,8 @@ def check_peer_dates(peer: Mapping[str, Any], time: TrustedTime) -> None:
     begins later than now shows how late it is at least: it lifts the floor of trusted time.
 
     A certificate that has expired by trusted time may still hold by the system clock: somebody with a stolen
-    key may have lifted the floor far ahead. It is accepted then, or nobody could bring the trust document that
-    resets the floor. That proves nothing else: what comes is verified by trusted time.
+    key may have lifted the floor far ahead. It is accepted then, or nobody could bring the trust document
+    that resets the floor. That proves nothing else: what comes is verified by trusted time.
 
     Args:
         peer: What ``SSLSocket.getpeercert()`` returns.
