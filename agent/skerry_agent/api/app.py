@@ -154,7 +154,8 @@ class _Device:
 
     async def metrics(self, _request: Request) -> Response:
         """Counters in Prometheus' text format."""
-        return PlainTextResponse(format_metrics(self._runners.metrics()), media_type=CONTENT_TYPE)
+        text = format_metrics(self._runners.metrics(), self._runners.status())
+        return PlainTextResponse(text, media_type=CONTENT_TYPE)
 
     async def openapi(self, _request: Request) -> Response:
         """The description of this API."""

@@ -1,41 +1,111 @@
 """The runtime's figures in Prometheus' text exposition format.
 
-Written out here: ``prometheus-client`` would add a registry and a thread-safe store for a dozen numbers
-that the runtime has already.
+Written out here: ``prometheus-client`` would add a registry and a thread-safe store for numbers that the
+runtime has already.
 """
 
-from skerry_agent.runtime import RuntimeMetrics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from skerry_agent.runtime import ModelStatus, RuntimeMetrics
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-_COUNTERS = {
+COUNTERS = {
     "requests": "Requests that were admitted.",
     "requests_failed": "Requests that ended with an error.",
     "requests_cancelled": "Requests whose client went away.",
-    "requests_refused": "Requests that were refused because the queue was full.",
-    "prompt_tokens": "Tokens read.",
-    "completion_tokens": "Tokens generated.",
+    "requests_refused": "Requests that were refused, mostly because the queue was full.",
+    "prompt_tokens": "Tokens of prompts of finished requests.",
+    "completion_tokens": "Tokens of answers of finished requests.",
     "crashes": "Runner processes that ended unexpectedly.",
     "loads": "Models loaded.",
 }
-_GAUGES = {
+GAUGES = {
     "queue_depth": "Requests that wait.",
     "in_flight": "Requests that wait or run.",
-    "last_tokens_per_s": "Decoding rate of the last request.",
-    "mean_tokens_per_s": "Mean decoding rate.",
-    "last_first_token_ms": "Time to the first token of the last request, with the wait.",
-    "mean_first_token_ms": "Mean time to the first token.",
+    "last_tokens_per_s": "Decoding rate of the last request, in tokens a second.",
+    "mean_tokens_per_s": "Mean decoding rate, in tokens a second.",
+    "last_first_token_ms": "Time to the first token of the last request with the wait, in milliseconds.",
+    "mean_first_token_ms": "Mean time to the first token, in milliseconds.",
+}
+MODEL_COUNTERS = {
+    "restarts": "How often the runner was started again after a crash.",
+}
+MODEL_GAUGES = {
+    "rss_bytes": "Resident memory of the runner, mapped model pages included, in bytes.",
+    "queue_depth": "Requests that wait for this model.",
+    "in_flight": "Requests of this model that wait or run.",
+}
+ENGINE_COUNTERS = {
+    "steps": "Calls of llama_decode.",
+    "decode_s": "Time in llama_decode, in seconds.",
+    "sample_s": "Time in samplers, in seconds.",
+    "rest_s": "Time of the steps in all else, in seconds.",
+    "prompt_tokens": "Tokens of prompts that were computed. Its rate is the prefill rate.",
+    "cached_tokens": "Tokens of prompts that shared prefixes held already.",
+    "completion_tokens": "Tokens that were sampled. Its rate is the decode rate.",
+    "drafted_tokens": "Tokens that were guessed from the text before.",
+    "accepted_tokens": "Guessed tokens that turned out right.",
+    "prefix_hits": "Requests that began with a shared prefix.",
+    "evicted_tokens": "Tokens of shared prefixes that made room.",
+    "preemptions": "How often a running request had to wait again, since the cache was full.",
+    "restored_tokens": "Tokens of prefixes that came back from disk.",
+    "thread_changes": "How often the number of threads changed.",
+}
+ENGINE_GAUGES = {
+    "active": "Slots in use: requests that run.",
+    "waiting": "Requests that wait for a slot.",
+    "kv_tokens": "Cells of the KV cache, one a token.",
+    "kv_used": "Cells of the KV cache that are held.",
+    "cached_prefixes": "Sequences that are kept for others to begin with.",
+    "threads": "Threads of the engine now.",
+    "others_cores": "Load of the device's other processes, in cores.",
+    "chunk_tokens": "Prompt tokens in one step, as adapted.",
 }
 
+Values = Iterable[tuple[str, float]]
+"""Labels as text, such as ``{model="smol@2"}``, and the value."""
 
-def format_metrics(metrics: RuntimeMetrics) -> str:
+
+def format_metrics(metrics: RuntimeMetrics, models: Sequence[ModelStatus]) -> str:
     """All figures as text; what is not known yet is left out."""
     lines: list[str] = []
-    for names, kind, suffix in ((_COUNTERS, "counter", "_total"), (_GAUGES, "gauge", "")):
-        for name, help_text in names.items():
+    for table, kind in ((COUNTERS, "counter"), (GAUGES, "gauge")):
+        for name, about in table.items():
             value = getattr(metrics, name)
-            if value is None:
-                continue
-            full = f"skerry_runtime_{name}{suffix}"
-            lines += [f"# HELP {full} {help_text}", f"# TYPE {full} {kind}", f"{full} {value}"]
+            lines += _metric("runtime", name, kind, about, [] if value is None else [("", value)])
+    for table, kind in ((MODEL_COUNTERS, "counter"), (MODEL_GAUGES, "gauge")):
+        lines += _of_models("model", table, kind, [(_labels(m), m) for m in models])
+    engines = [(_labels(m), m.engine) for m in models if m.engine is not None]
+    for table, kind in ((ENGINE_COUNTERS, "counter"), (ENGINE_GAUGES, "gauge")):
+        lines += _of_models("engine", table, kind, engines)
     return "\n".join(lines) + "\n"
+
+
+def _of_models(
+    group: str, table: Mapping[str, str], kind: str, models: Sequence[tuple[str, object]]
+) -> Iterator[str]:
+    for name, about in table.items():
+        values = [(labels, getattr(model, name)) for labels, model in models]
+        yield from _metric(group, name, kind, about, values)
+
+
+def _metric(group: str, name: str, kind: str, about: str, values: Values) -> Iterator[str]:
+    full = metric_name(group, name, kind)
+    # Two runners of one model in one role would be one series twice, which Prometheus refuses.
+    series = dict(values)
+    if series:
+        yield f"# HELP {full} {about}"
+        yield f"# TYPE {full} {kind}"
+        yield from (f"{full}{labels} {value}" for labels, value in series.items())
+
+
+def metric_name(group: str, name: str, kind: str) -> str:
+    """The name that Prometheus sees: counters end with ``_total``, seconds are written out."""
+    name = f"{name.removesuffix('_s')}_seconds" if name in ("decode_s", "sample_s", "rest_s") else name
+    return f"skerry_{group}_{name}{'_total' if kind == 'counter' else ''}"
+
+
+def _labels(model: ModelStatus) -> str:
+    label = model.label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'{{model="{label}",role="{model.role}"}}'

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from skerry_agent.runtime.engine_stats import EngineStats
+
 KiB = 1024
 MiB = 1024 * KiB
 
@@ -132,6 +134,7 @@ class ModelStatus:
         restarts: How often the pool had to start it again after a crash, since the daemon started.
         rss_bytes: Resident memory of the process, mapped model pages included; 0 without a process.
         last_error: One line about the last crash or failed load; None when there was none.
+        engine: What its engine counted; None without a process.
     """
 
     sha256: str
@@ -145,6 +148,7 @@ class ModelStatus:
     in_flight: int
     info: ModelInfo | None
     last_error: str | None
+    engine: EngineStats | None = None
 
 
 @dataclass(frozen=True, slots=True)

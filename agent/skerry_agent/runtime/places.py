@@ -111,4 +111,5 @@ def runner_status(
         in_flight=runner.in_flight,
         info=runner.info,
         last_error=last_error,
+        engine=runner.engine,
     )

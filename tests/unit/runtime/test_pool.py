@@ -27,6 +27,7 @@ A, B = (ModelFile(Path(f"/{name}.gguf"), name * 64, f"{name}@1") for name in "ab
 
 class FakeRunner:
     info = None
+    engine = EngineStats()
     rss_bytes = 1
     queue_depth = 0
     in_flight = 0
