@@ -19,6 +19,7 @@ from skerry_agent.runtime import (
     RunnerOptions,
     RuntimeLimits,
 )
+from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.meter import Meter
 from skerry_protocol.errors import ModelFileError
 
