@@ -31,6 +31,9 @@ from skerry_agent.trusted_time import TrustedTime
 
 log = structlog.get_logger(__name__)
 
+SAMPLING_RETRY_S = 60.0
+"""Pause after sampling could not go on, unless the settings change."""
+
 
 @dataclass
 class LocalDevice:
@@ -80,6 +83,9 @@ class LocalDevice:
             changed = asyncio.create_task(self._resample.wait(), name="sampler-settings")
             try:
                 await asyncio.wait({sampling, changed}, return_when=asyncio.FIRST_COMPLETED)
+                if sampling.done():
+                    log.error("sampling_failed", exc_info=sampling.exception(), retry_s=SAMPLING_RETRY_S)
+                    await asyncio.wait({changed}, timeout=SAMPLING_RETRY_S)
             finally:
                 for task in (sampling, changed):
                     task.cancel()
