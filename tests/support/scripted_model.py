@@ -7,16 +7,30 @@ shares another's cells sees what that one put there.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
+from skerry_agent.runtime.embedding import Pooling
 from skerry_agent.runtime.engine import Engine, EngineOptions
 from skerry_agent.runtime.engine_ports import EngineBrokenError, NoRoomError, Part
 from skerry_agent.runtime.errors import InvalidRequestError
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.requests import Candidate, GenerateRequest, TokenLogprobs
-from skerry_agent.runtime.wire import Cancelled, Failed, Finished, FromRunner, Token
+from skerry_agent.runtime.wire import (
+    Cancelled,
+    Detokenized,
+    Embedded,
+    Failed,
+    Finished,
+    FromRunner,
+    Outcome,
+    Token,
+    Tokenized,
+)
 
 END = 256
-LAST = (Finished, Failed, Cancelled)
+LAST = (Finished, Failed, Cancelled, Embedded, Tokenized, Detokenized)
 
 
 class ScriptedModel:
@@ -38,6 +52,7 @@ class ScriptedModel:
         self.batch_tokens = batch
         self.sequences = sequences
         self.shares = shares
+        self.vocabulary = END + 1
         self.decoded: list[list[Part]] = []
         self.before_decode: Callable[[Sequence[Part]], None] = lambda _: None
         self.specials: list[bool] = []
@@ -139,6 +154,32 @@ class ScriptedSampler:
         self._open = False
 
 
+class ScriptedEmbedModel:
+    """Vectors of two numbers: a token's id, and its position."""
+
+    context_tokens = 8
+    step_tokens = 3
+    pooling: Pooling = "mean"
+    made = 0
+    closed = 0
+
+    def __init__(self) -> None:
+        type(self).made += 1
+        self._read = 0
+
+    def begin(self) -> None:
+        self._read = 0
+
+    def vectors(self, tokens: Sequence[int], position: int) -> NDArray[np.float32]:
+        assert position == self._read
+        assert 0 < len(tokens) <= self.step_tokens
+        self._read += len(tokens)
+        return np.array([[token, position + i] for i, token in enumerate(tokens)], np.float32)
+
+    def close(self) -> None:
+        type(self).closed += 1
+
+
 class EngineBench:
     """An engine that runs in its threads, and its events."""
 
@@ -157,6 +198,7 @@ class EngineBench:
             reader=PromptReader(model, template=template, bos_text="<s>"),
             emit=self._take,
             on_broken=self._take_broken,
+            open_embed_model=ScriptedEmbedModel,
             options=options,
         )
         self._threads = self.engine.start()
@@ -180,7 +222,7 @@ class EngineBench:
         self.wait_for(lambda: len(self.ends()) >= ended)
         return list(self.events)
 
-    def ends(self) -> list[Finished | Failed | Cancelled]:
+    def ends(self) -> list[Outcome]:
         """Last messages so far."""
         return [event for event in self.events if isinstance(event, LAST)]
 
@@ -188,7 +230,7 @@ class EngineBench:
         """The answer to one request so far."""
         return "".join(e.text for e in self.events if isinstance(e, Token) and e.job == number)
 
-    def end(self, number: int) -> Finished | Failed | Cancelled:
+    def end(self, number: int) -> Outcome:
         """Wait for the last message of a request."""
         self.wait_for(lambda: any(event.job == number for event in self.ends()))
         return next(event for event in self.ends() if event.job == number)

@@ -1,6 +1,5 @@
 """Runs all requests that hold a place, one step after another; belongs to the engine's thread."""
 
-import sys
 import time
 from collections import Counter
 from typing import Literal
@@ -8,11 +7,12 @@ from typing import Literal
 from skerry_agent.runtime.chunk_size import ChunkSize
 from skerry_agent.runtime.engine_ports import NO_TOKEN, Model, NoRoomError, Part, StepAbortedError
 from skerry_agent.runtime.engine_stats import EngineStats
+from skerry_agent.runtime.failures import failure
 from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.kv_cache import KvCache
 from skerry_agent.runtime.prefix_tree import common_length
 from skerry_agent.runtime.requests import FinishReason
-from skerry_agent.runtime.wire import Cancelled, Failed, FromRunner, Progress, Token
+from skerry_agent.runtime.wire import Cancelled, FromRunner, Progress, Token
 
 PROGRESS_INTERVAL_S = 1.0
 MIN_FOLLOWED_TOKENS = 32
@@ -36,7 +36,7 @@ class Batcher:
         waiting: Requests with a place whose sequence cannot begin yet.
         active: Requests with a sequence, in the order in which they began.
         out: Messages of the last steps, to be taken by the caller.
-        ended: Requests that are over, to be taken by the caller.
+        ended: Numbers of requests that are over, to be taken by the caller.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Batcher:
         self.waiting: list[JobState] = []
         self.active: list[JobState] = []
         self.out: list[FromRunner] = []
-        self.ended: list[JobState] = []
+        self.ended: list[int] = []
 
     @property
     def places(self) -> int:
@@ -262,11 +262,7 @@ class Batcher:
             self.out.append(Progress(job.number))
 
     def _fail(self, job: JobState, error: Exception) -> None:
-        # Only the type: the text of an error may quote the prompt.
-        name = type(error).__name__
-        sys.stderr.write(f"job {job.number} failed: {name}\n")
-        message = f"the engine failed at this request ({name})"
-        self._end(job, Failed(job.number, "failed", message), keep=False)
+        self._end(job, failure(job.number, error), keep=False)
 
     def _end(self, job: JobState, message: FromRunner, *, keep: bool) -> None:
         """Give up its place. ``keep`` says whether what it has in the cache may serve others."""
@@ -276,4 +272,4 @@ class Batcher:
         (self.active if job in self.active else self.waiting).remove(job)
         job.release()
         self.out.append(message)
-        self.ended.append(job)
+        self.ended.append(job.number)

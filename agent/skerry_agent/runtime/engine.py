@@ -12,16 +12,17 @@ from dataclasses import dataclass
 
 from skerry_agent.runtime.batcher import Batcher, ShareScope
 from skerry_agent.runtime.chunk_size import ChunkSize
+from skerry_agent.runtime.embedding import Embedder, EmbedJob, EmbedModel
 from skerry_agent.runtime.engine_ports import EngineBrokenError, Model
 from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.fair_queue import FairQueue
-from skerry_agent.runtime.intake import Intake
+from skerry_agent.runtime.intake import Intake, Preparer
 from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.kv_cache import KvCache
 from skerry_agent.runtime.prompt_reader import PromptReader
-from skerry_agent.runtime.requests import GenerateRequest
+from skerry_agent.runtime.requests import EmbedRequest, GenerateRequest
 from skerry_agent.runtime.thread_governor import ThreadControl
-from skerry_agent.runtime.wire import Cancelled, Failed, FromRunner, Stats
+from skerry_agent.runtime.wire import Cancelled, Detokenize, Failed, FromRunner, Progress, Stats, Tokenize
 
 # Some of llama.cpp's pre-tokenizers recurse for each character (std::regex), which ends the usual 8 MiB at
 # some 100 kB of text. This is address space; only what is used becomes memory.
@@ -52,6 +53,7 @@ class Engine:
         reader: Turns requests into tokens.
         emit: Takes events, several at once, from the engine's threads and from that of ``cancel``.
         on_broken: Called when llama.cpp failed for good; it should end the process.
+        open_embed_model: Makes the context for vectors.
         threads: Adapts the model's threads after each step; None leaves them.
         options: How it works.
     """
@@ -63,6 +65,7 @@ class Engine:
         reader: PromptReader,
         emit: Callable[[Sequence[FromRunner]], None],
         on_broken: Callable[[EngineBrokenError], None],
+        open_embed_model: Callable[[], EmbedModel],
         threads: ThreadControl | None = None,
         options: EngineOptions | None = None,
     ) -> None:
@@ -80,9 +83,11 @@ class Engine:
             share=options.share_prefixes,
             stats=self._stats,
         )
-        self._intake = Intake(model, reader, self._ready)
+        self._intake = Intake()
+        self._prepare = Preparer(model, reader)
+        self._embedder = Embedder(open_embed_model)
         self._wakeup = threading.Condition()
-        self._jobs: dict[int, JobState] = {}
+        self._jobs: dict[int, JobState | EmbedJob] = {}
         self._queue: FairQueue[JobState] = FairQueue()
         self._closed = False
         self._stats_due = 0.0
@@ -108,7 +113,18 @@ class Engine:
             job.expires = job.submitted + request.deadline_s
         with self._wakeup:
             self._jobs[number] = job
-        self._intake.put(job)
+        self._intake.put(lambda: self._take_in(job))
+
+    def embed(self, number: int, request: EmbedRequest) -> None:
+        """Take a request for vectors."""
+        job = EmbedJob(number, request)
+        with self._wakeup:
+            self._jobs[number] = job
+        self._intake.put(lambda: self._take_in(job))
+
+    def ask(self, question: Tokenize | Detokenize) -> None:
+        """Take a question about tokens."""
+        self._intake.put(lambda: self._emit([self._prepare.answer(question)]))
 
     def cancel(self, number: int) -> None:
         """Drop a waiting request, or stop a running one before its next step; unknown numbers are fine."""
@@ -120,8 +136,9 @@ class Engine:
             if job.running:
                 return
             del self._jobs[number]
-            self._queue.remove(job)
-        job.release()
+            if isinstance(job, JobState):
+                self._queue.remove(job)
+                job.release()
         self._emit([Cancelled(number)])
 
     def close(self) -> None:
@@ -131,13 +148,22 @@ class Engine:
             self._closed = True
             self._wakeup.notify()
 
-    def _ready(self, job: JobState, failed: Failed | None) -> None:
+    def _take_in(self, job: JobState | EmbedJob) -> None:
+        """In the intake's thread: make a request ready, and pass it on or end it."""
+        if job.number not in self._jobs:
+            return  # cancelled
+        prepare = self._prepare
+        failed = prepare.generation(job) if isinstance(job, JobState) else prepare.embedding(job)
         with self._wakeup:
-            if job.cancelled:
-                job.release()
+            if job.number not in self._jobs:
+                if isinstance(job, JobState):
+                    job.release()
                 return
             if failed is None:
-                self._queue.put(job)
+                if isinstance(job, JobState):
+                    self._queue.put(job)
+                else:
+                    self._embedder.put(job)
                 self._wakeup.notify()
                 return
             del self._jobs[job.number]
@@ -161,6 +187,11 @@ class Engine:
             self._send_stats()
 
     def _step(self) -> None:
+        if said := self._embedder.step():
+            job, message = said
+            self._batcher.out.append(message)
+            if not isinstance(message, Progress):
+                self._batcher.ended.append(job.number)
         try:
             self._batcher.step()
         except EngineBrokenError:
@@ -176,7 +207,8 @@ class Engine:
         """Wait for work, and give free places to those whose turn it is; False when the engine is closed."""
         expired: list[JobState] = []
         with self._wakeup:
-            while not (self._queue or self._batcher.places or self._closed):
+            while not (self._queue or self._batcher.places or self._embedder or self._closed):
+                self._embedder.rest()
                 self._wakeup.wait()
             if self._closed:
                 return False
@@ -202,8 +234,8 @@ class Engine:
         batcher = self._batcher
         if batcher.ended:
             with self._wakeup:
-                for job in batcher.ended:
-                    del self._jobs[job.number]
+                for number in batcher.ended:
+                    del self._jobs[number]
             batcher.ended.clear()
         if batcher.out:
             messages, batcher.out = batcher.out, []

@@ -62,6 +62,7 @@ class Model(Vocabulary, Protocol):
         batch_tokens: The most tokens of one step.
         sequences: Numbers of sequences, from 0, that the cache knows.
         shares: Whether a sequence can begin with another's cells.
+        vocabulary: How many tokens it knows, from 0.
     """
 
     context_tokens: int
@@ -69,6 +70,7 @@ class Model(Vocabulary, Protocol):
     batch_tokens: int
     sequences: int
     shares: bool
+    vocabulary: int
 
     def piece(self, token: int) -> bytes:
         """The bytes of a token."""

@@ -9,6 +9,7 @@ from skerry_agent.runtime.cpu_times import CpuClock
 from skerry_agent.runtime.engine import Engine, EngineOptions
 from skerry_agent.runtime.engine_ports import EngineBrokenError
 from skerry_agent.runtime.llama_context import ContextOptions, LlamaContext
+from skerry_agent.runtime.llama_embed_context import LlamaEmbedContext
 from skerry_agent.runtime.llama_model import LlamaModel
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.thread_governor import ThreadControl, ThreadGovernor
@@ -39,6 +40,9 @@ def load_engine(
         reader=PromptReader(context, template=template, bos_text=model.bos_text),
         emit=emit,
         on_broken=on_broken,
+        open_embed_model=lambda: LlamaEmbedContext(
+            model, context_tokens=context.context_tokens, threads=load.threads
+        ),
         threads=_thread_control(load, context),
         options=EngineOptions(
             slots=load.slots, step_target_s=load.step_target_s, share_prefixes=load.share_prefixes

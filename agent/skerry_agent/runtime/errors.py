@@ -60,6 +60,7 @@ class RunnerCrashedError(ModelUnavailableError):
     Attributes:
         exit_code: As ``Process.returncode`` gives it: negative is a signal, None is unknown.
         stderr_tail: The last lines that the process wrote to stderr; no prompts, no answers.
+        started: Whether it had begun this request; one that still waited can be asked again without harm.
     """
 
     def __init__(self, message: str, *, exit_code: int | None = None, stderr_tail: str = "") -> None:
@@ -67,6 +68,7 @@ class RunnerCrashedError(ModelUnavailableError):
         super().__init__(message)
         self.exit_code = exit_code
         self.stderr_tail = stderr_tail
+        self.started = True
 
 
 class GenerationFailedError(WorldError):

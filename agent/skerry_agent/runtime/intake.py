@@ -4,48 +4,37 @@ To render a template and to tokenize a long prompt takes a second at worst: the 
 for that.
 """
 
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 
-from skerry_agent.runtime.chat_template import TemplateBrokenError, TemplateRefusedError
+from skerry_agent.runtime.embedding import EmbedJob
 from skerry_agent.runtime.engine_ports import Model
-from skerry_agent.runtime.errors import InvalidRequestError, NoChatTemplateError, PromptTooLongError
+from skerry_agent.runtime.errors import InvalidRequestError, PromptTooLongError
+from skerry_agent.runtime.failures import failure
 from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.json_grammar import with_grammar
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.text_stream import TextStream
-from skerry_agent.runtime.wire import Failed
+from skerry_agent.runtime.wire import Detokenize, Detokenized, Failed, Tokenize, Tokenized
 
 
 class Intake:
-    """A line of requests in the order of their arrival.
+    """A line of work in the order of its arrival."""
 
-    Args:
-        model: For its vocabulary and its size.
-        reader: Turns requests into tokens.
-        done: Takes each request when it is ready (None), or the message that ends it.
-    """
-
-    def __init__(
-        self, model: Model, reader: PromptReader, done: Callable[[JobState, Failed | None], None]
-    ) -> None:
-        self._model = model
-        self._reader = reader
-        self._done = done
+    def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._line: deque[JobState] = deque()
+        self._line: deque[Callable[[], None]] = deque()
         self._closed = False
 
-    def put(self, job: JobState) -> None:
-        """Add a request."""
+    def put(self, work: Callable[[], None]) -> None:
+        """Add something to do; it may not raise."""
         with self._changed:
-            self._line.append(job)
+            self._line.append(work)
             self._changed.notify()
 
     def close(self) -> None:
-        """End the thread after the request that it is at."""
+        """End the thread after what it is at."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -58,18 +47,31 @@ class Intake:
                     self._changed.wait()
                 if self._closed:
                     return
-                job = self._line.popleft()
-            if not job.cancelled:
-                self._done(job, self._prepare(job))
+                work = self._line.popleft()
+            work()
 
-    def _prepare(self, job: JobState) -> Failed | None:
+
+class Preparer:
+    """Turns requests into tokens.
+
+    Args:
+        model: For its vocabulary and its size.
+        reader: For prompts.
+    """
+
+    def __init__(self, model: Model, reader: PromptReader) -> None:
+        self._model = model
+        self._reader = reader
+
+    def generation(self, job: JobState) -> Failed | None:
+        """Fill in what the engine needs; return the message that ends the request if it cannot be run."""
         try:
             request = with_grammar(job.request)
             tokens = self._reader.tokens(request)
             room = self._room(tokens)
             job.sampler = self._model.sampler(request, tokens)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
-            return _failure(job.number, error)
+            return failure(job.number, error)
         job.tokens = tokens
         job.prompt_tokens = len(tokens)
         job.limit = min(job.request.max_tokens or room, room)
@@ -82,15 +84,30 @@ class Intake:
             raise PromptTooLongError(len(tokens), self._model.context_tokens)
         return room
 
+    def embedding(self, job: EmbedJob) -> Failed | None:
+        """As ``generation``, for a request for vectors."""
+        try:
+            texts = [self._model.tokenize(text, add_special=True) for text in job.request.inputs]
+            job.texts = [tokens or self._model.tokenize("\n", add_special=False) for tokens in texts]
+        except Exception as error:  # noqa: BLE001 - the same
+            return failure(job.number, error)
+        return None
 
-def _failure(number: int, error: Exception) -> Failed:
-    if isinstance(error, PromptTooLongError):
-        return Failed(number, "prompt_too_long", str(error), error.prompt_tokens, error.context_tokens)
-    if isinstance(error, NoChatTemplateError | TemplateBrokenError):
-        return Failed(number, "no_chat_template", str(error))
-    if isinstance(error, TemplateRefusedError | InvalidRequestError):
-        return Failed(number, "invalid_request", str(error))
-    # Only the type: the text of an error may quote the prompt.
-    name = type(error).__name__
-    sys.stderr.write(f"job {number} failed: {name}\n")
-    return Failed(number, "failed", f"the engine failed at this request ({name})")
+    def answer(self, question: Tokenize | Detokenize) -> Tokenized | Detokenized | Failed:
+        """Answer a question about tokens."""
+        number = question.job
+        try:
+            if isinstance(question, Tokenize):
+                tokens = self._model.tokenize(question.text, add_special=question.add_special)
+                return Tokenized(number, tuple(tokens))
+            for token in question.tokens:
+                self._check(token)
+            return Detokenized(number, b"".join(map(self._model.piece, question.tokens)))
+        except Exception as error:  # noqa: BLE001 - the same
+            return failure(number, error)
+
+    def _check(self, token: int) -> None:
+        if not 0 <= token < self._model.vocabulary:
+            raise InvalidRequestError(
+                f"token {token} does not exist: this model has {self._model.vocabulary} tokens, from 0"
+            )

@@ -55,6 +55,7 @@ class LlamaContext:
 
     def __init__(self, model: LlamaModel, options: ContextOptions) -> None:
         self._model = model
+        self.vocabulary = model.vocabulary
         self.piece = model.piece
         self.is_end = model.is_end
         self.tokenize = model.tokenize

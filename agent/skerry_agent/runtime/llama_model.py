@@ -112,8 +112,12 @@ class LlamaModel:
     @property
     def architecture(self) -> str:
         """``general.architecture`` of the file."""
+        return self.metadata("general.architecture")
+
+    def metadata(self, key: str) -> str:
+        """A short value of the file's header as text; "" when there is none."""
         buffer = ctypes.create_string_buffer(MAX_META_BYTES)
-        found = lib.llama_model_meta_val_str(self._model, b"general.architecture", buffer, MAX_META_BYTES)
+        found = lib.llama_model_meta_val_str(self._model, key.encode(), buffer, MAX_META_BYTES)
         return buffer.value.decode(errors="replace") if found > 0 else ""
 
     @property

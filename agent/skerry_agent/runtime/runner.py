@@ -5,15 +5,17 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 import structlog
 
+from skerry_agent.runtime.calls import Calls
 from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.errors import ModelLoadError, ModelUnavailableError, RunnerCrashedError
-from skerry_agent.runtime.jobs import Jobs
+from skerry_agent.runtime.jobs import Job, Jobs
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.model import ModelFile, ModelInfo, RunnerOptions, RuntimeLimits
-from skerry_agent.runtime.outcome import model_info, request_error
+from skerry_agent.runtime.outcome import model_info
 from skerry_agent.runtime.process import (
     StderrTail,
     describe_crash,
@@ -22,12 +24,17 @@ from skerry_agent.runtime.process import (
     runner_environment,
     spawn,
 )
-from skerry_agent.runtime.requests import FinishEvent, GenerateEvent, GenerateRequest, TokenEvent
+from skerry_agent.runtime.requests import (
+    EmbedRequest,
+    EmbedResult,
+    GenerateEvent,
+    GenerateRequest,
+)
 from skerry_agent.runtime.wire import (
-    HEADER,
-    Cancel,
-    Failed,
-    Finished,
+    Detokenize,
+    Detokenized,
+    Embedded,
+    Frames,
     FromRunner,
     Load,
     LoadFailed,
@@ -35,9 +42,9 @@ from skerry_agent.runtime.wire import (
     Pong,
     Ready,
     Stats,
-    Token,
+    Tokenize,
+    Tokenized,
     WireError,
-    body_length,
     decode_from_runner,
     encode,
 )
@@ -46,6 +53,7 @@ log = structlog.get_logger(__name__)
 
 STDERR_DRAIN_S = 1.0
 REAP_TIMEOUT_S = 2.0
+READ_BYTES = 256 * 1024
 
 
 class Runner:
@@ -76,6 +84,7 @@ class Runner:
         self._limits = limits
         self._meter = meter
         self._jobs = Jobs(model.label, slots=slots, limits=limits, meter=self._meter, clock=time.monotonic)
+        self._calls = Calls(self._jobs, self._meter, self)
         self.engine = EngineStats()
         self._info: ModelInfo | None = None
         self._first: asyncio.Future[Ready | LoadFailed | None] = asyncio.get_running_loop().create_future()
@@ -166,34 +175,42 @@ class Runner:
             ModelUnavailableError: The runner is being stopped.
             GenerationFailedError: The engine failed at this request alone.
         """
-        if not self.alive:
-            raise self._end_error()
-        job = self._jobs.admit(request)
-        began = time.monotonic()
-        first_token_s: float | None = None
-        over = False
-        try:
-            await self._send(job.frame)
-            while not over:
-                message = await job.messages.get()
-                if first_token_s is None:
-                    first_token_s = time.monotonic() - began
-                if isinstance(message, Token):
-                    yield TokenEvent(message.text, message.logprobs)
-                    continue
-                over = True
-                if not isinstance(message, Finished):
-                    self._meter.failed += 1
-                    if not isinstance(message, Failed):
-                        raise self._end_error()
-                    raise request_error(message, retry_after_s=self._meter.retry_after_s)
-                self._meter.finish(message.usage, message.timings, first_token_s=first_token_s)
-                yield FinishEvent(message.reason, message.usage, message.timings)
-        finally:
-            if not over:
-                self._meter.cancelled += 1
-                if self._jobs.abandon(job):
-                    self._write(encode(Cancel(job.number)))
+        async with aclosing(self._calls.generate(request)) as events:
+            async for event in events:
+                yield event
+
+    async def embed(self, request: EmbedRequest) -> EmbedResult:
+        """Compute vectors; cancelling the call cancels the request in the runner.
+
+        Raises:
+            As ``generate``.
+        """
+        return (await self._calls.ask(Embedded, lambda: self._jobs.admit_embed(request))).result
+
+    async def tokenize(self, text: str, *, add_special: bool = False) -> list[int]:
+        """The tokens of a text; names of special tokens in it count as such.
+
+        Args:
+            text: Valid Unicode.
+            add_special: Let the model add its begin-of-sequence token, if it is made for that.
+        """
+
+        def enter() -> tuple[Job, Job | None]:
+            return self._jobs.enter("", lambda number: Tokenize(number, text, add_special))
+
+        return list((await self._calls.ask(Tokenized, enter)).tokens)
+
+    async def detokenize(self, tokens: Sequence[int]) -> str:
+        """The text of tokens; what is no character in it becomes U+FFFD.
+
+        Raises:
+            InvalidRequestError: A token does not exist.
+        """
+
+        def enter() -> tuple[Job, Job | None]:
+            return self._jobs.enter("", lambda number: Detokenize(number, tuple(tokens)))
+
+        return (await self._calls.ask(Detokenized, enter)).data.decode(errors="replace")
 
     async def stop(self) -> None:
         """End the process: by closing its pipe, after ``stop_timeout_s`` by SIGKILL. Again is fine.
@@ -220,19 +237,21 @@ class Runner:
         code = self.exited.result() if self.exited.done() else None
         return describe_crash(code, killed_because=self._killed_because, stderr_tail=self._stderr.text)
 
-    def _write(self, frame: bytes) -> None:
+    def write(self, frame: bytes) -> None:
+        """Send a message to the process; nothing happens when its pipe is closed."""
         stdin = self._process.stdin
         if stdin is not None and not stdin.is_closing():
             stdin.write(frame)
 
-    async def _send(self, frame: bytes) -> None:
+    async def send(self, frame: bytes) -> None:
         """Write, and wait while the pipe is full. A broken pipe is no error: the supervisor sees the end."""
-        self._write(frame)
+        self.write(frame)
         if self._process.stdin is not None:
             with contextlib.suppress(ConnectionError):
                 await self._process.stdin.drain()
 
-    def _end_error(self) -> ModelUnavailableError:
+    def end_error(self) -> ModelUnavailableError:
+        """Why it takes no requests any more."""
         if self._stopping:
             return ModelUnavailableError(f"{self.model.label} was unloaded before it had answered; try again")
         return self.crash_error()
@@ -265,7 +284,7 @@ class Runner:
             adapt_threads=options.adapt_threads,
             nice=options.nice,
         )
-        await self._send(encode(load))
+        await self.send(encode(load))
         answer = await asyncio.shield(self._first)
         if answer is None:
             raise ModelLoadError(f"{self.model.label} does not load: its runner {self._ending()}")
@@ -335,11 +354,11 @@ class Runner:
         stream = self._process.stdout
         if stream is None:
             return
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                header = await stream.readexactly(HEADER.size)
-                body = await stream.readexactly(body_length(header))
-                self._take(decode_from_runner(body))
+        frames = Frames()
+        with contextlib.suppress(ConnectionError):
+            while data := await stream.read(READ_BYTES):
+                for body in frames.feed(data):
+                    self._take(decode_from_runner(body))
 
     def _take(self, message: FromRunner) -> None:
         if isinstance(message, Pong):
@@ -360,7 +379,7 @@ class Runner:
             await asyncio.sleep(limits.ping_interval_s or limits.stall_timeout_s / 4)
             if limits.ping_interval_s and self._first.done():
                 self._pong.clear()
-                self._write(encode(Ping(0)))
+                self.write(encode(Ping(0)))
                 try:
                     async with asyncio.timeout(limits.ping_timeout_s):
                         await self._pong.wait()

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, BinaryIO
 from skerry_agent.runtime.wire import (
     HEADER,
     Cancel,
+    Detokenize,
+    Embed,
     FromRunner,
     Load,
     LoadFailed,
     Ping,
     Pong,
     Submit,
+    Tokenize,
     WireError,
     body_length,
     decode_to_runner,
@@ -119,6 +122,10 @@ def _serve(pipe: _Pipe, engine: "Engine") -> None:
         message = decode_to_runner(body)
         if isinstance(message, Submit):
             engine.submit(message.job, message.request)
+        elif isinstance(message, Embed):
+            engine.embed(message.job, message.request)
+        elif isinstance(message, Tokenize | Detokenize):
+            engine.ask(message)
         elif isinstance(message, Cancel):
             engine.cancel(message.job)
         elif isinstance(message, Ping):

@@ -6,7 +6,15 @@ from typing import Final, Literal
 import msgspec
 
 from skerry_agent.runtime.engine_stats import EngineStats
-from skerry_agent.runtime.requests import FinishReason, GenerateRequest, Timings, TokenLogprobs, Usage
+from skerry_agent.runtime.requests import (
+    EmbedRequest,
+    EmbedResult,
+    FinishReason,
+    GenerateRequest,
+    Timings,
+    TokenLogprobs,
+    Usage,
+)
 
 MAX_FRAME_BYTES: Final = 8 * 1024 * 1024
 HEADER: Final = struct.Struct(">I")
@@ -39,6 +47,28 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
 
     job: int
     request: GenerateRequest
+
+
+class Embed(msgspec.Struct, frozen=True, tag="embed"):
+    """Compute vectors; ends with Embedded, Failed or Cancelled."""
+
+    job: int
+    request: EmbedRequest
+
+
+class Tokenize(msgspec.Struct, frozen=True, tag="tokenize"):
+    """Turn a text into tokens; ends with Tokenized or Failed."""
+
+    job: int
+    text: str
+    add_special: bool
+
+
+class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
+    """Turn tokens into the bytes of their text; ends with Detokenized or Failed."""
+
+    job: int
+    tokens: tuple[int, ...]
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
@@ -111,6 +141,27 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     context_tokens: int = 0
 
 
+class Embedded(msgspec.Struct, frozen=True, tag="embedded"):
+    """The last message of Embed when all went well."""
+
+    job: int
+    result: EmbedResult
+
+
+class Tokenized(msgspec.Struct, frozen=True, tag="tokenized"):
+    """The answer to Tokenize."""
+
+    job: int
+    tokens: tuple[int, ...]
+
+
+class Detokenized(msgspec.Struct, frozen=True, tag="detokenized"):
+    """The answer to Detokenize."""
+
+    job: int
+    data: bytes
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The answer to Ping."""
 
@@ -123,8 +174,9 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     values: EngineStats
 
 
-ToRunner = Load | Submit | Cancel | Ping
-FromRunner = Ready | LoadFailed | Progress | Token | Finished | Cancelled | Failed | Pong | Stats
+ToRunner = Load | Submit | Embed | Tokenize | Detokenize | Cancel | Ping
+Outcome = Finished | Embedded | Tokenized | Detokenized | Cancelled | Failed
+FromRunner = Ready | LoadFailed | Progress | Token | Outcome | Pong | Stats
 
 _encoder = msgspec.msgpack.Encoder()
 _to_runner: msgspec.msgpack.Decoder[ToRunner] = msgspec.msgpack.Decoder(ToRunner)
@@ -153,6 +205,32 @@ def body_length(header: bytes) -> int:
     if length > MAX_FRAME_BYTES:
         raise WireError(f"a frame of {length} bytes is over the limit of {MAX_FRAME_BYTES}")
     return int(length)
+
+
+class Frames:
+    """Takes a stream apart into the bodies of its frames."""
+
+    def __init__(self) -> None:
+        self._data = b""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The bodies that are complete with this piece of the stream.
+
+        Raises:
+            WireError: A frame is over ``MAX_FRAME_BYTES``.
+        """
+        data = self._data + data if self._data else data
+        bodies: list[bytes] = []
+        at = 0
+        while len(data) - at >= HEADER.size:
+            start = at + HEADER.size
+            end = start + body_length(data[at:start])
+            if end > len(data):
+                break
+            bodies.append(data[start:end])
+            at = end
+        self._data = data[at:]
+        return bodies
 
 
 def decode_to_runner(body: bytes) -> ToRunner:
