@@ -11,6 +11,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import ASGIApp
 
+from skerry_agent.daemon.connections import ConnectionLimits, bounded_protocol
 from skerry_agent.errors import WorldError
 
 
@@ -81,11 +82,13 @@ def bind_unix(path: Path) -> socket.socket:
     return listener
 
 
-def make_server(app: ASGIApp, *, stop_timeout_s: float) -> EmbeddedServer:
+def make_server(
+    app: ASGIApp, *, stop_timeout_s: float, connections: ConnectionLimits | None = None
+) -> EmbeddedServer:
     """A server for one application; its access log is ours to write, not uvicorn's."""
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=bounded_protocol(connections or ConnectionLimits()),
         ws="none",
         loop="asyncio",
         lifespan="off",
