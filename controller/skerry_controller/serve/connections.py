@@ -1,6 +1,7 @@
 """HTTP connections within bounds: strangers who say little, slowly or nothing must not hold them all."""
 
 import asyncio
+import contextlib
 import resource
 from dataclasses import dataclass
 
@@ -30,9 +31,9 @@ def allow_many_files(wanted: int = 16_384) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        return most
-    return soft
+        with contextlib.suppress(ValueError, OSError):  # a sandbox may forbid it
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def bounded_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
