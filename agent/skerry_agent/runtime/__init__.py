@@ -4,6 +4,7 @@ Use it as ``async with pool.lease(model) as runner`` and, inside,
 ``async with aclosing(runner.generate(request)) as events: async for event in events: …``.
 """
 
+from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.errors import (
     GenerationFailedError,
     InvalidRequestError,
@@ -46,6 +47,7 @@ __all__ = [
     "ChatMessage",
     "EmbedRequest",
     "EmbedResult",
+    "EngineStats",
     "FinishEvent",
     "GenerateEvent",
     "GenerateRequest",
