@@ -9,6 +9,7 @@ from skerry_controller.errors import WorldError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+_STAGED = ".tmp"
 
 
 def write_durably(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
@@ -37,7 +38,7 @@ def stage(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> Path:
     Raises:
         OSError: The disk refused; nothing is left behind.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_STAGED, dir=path.parent)
     staged = Path(name)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -50,6 +51,19 @@ def stage(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> Path:
         staged.unlink(missing_ok=True)
         raise
     return staged
+
+
+def discard_staged(folder: Path) -> None:
+    """Remove what interrupted writes left in ``folder`` and below; for the start, when nobody writes.
+
+    Raises:
+        WorldError: The disk refused.
+    """
+    try:
+        for rest in folder.rglob(f".*{_STAGED}"):
+            rest.unlink(missing_ok=True)
+    except OSError as error:
+        raise WorldError(f"cannot tidy up {folder}: {error.strerror}; check its permissions") from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -97,8 +97,13 @@ def agent_on(disk: Disk, name: str) -> Device:
     """An agent on the disk, whose log lies elsewhere."""
     device = Device(name, disk.folder, free_ports(1)[0], disk.environment)
     log = disk.folder.with_name(f"{name}.log")
-    device.service = Service(name, [BIN / "skerry-agent", "run"], log, device.environment())
+    command: list[str | Path] = [BIN / "skerry-agent", "run", "--config", config_of(device)]
+    device.service = Service(name, command, log, device.environment())
     return device
+
+
+def config_of(device: Device) -> Path:
+    return device.folder / f"{device.name}.toml"
 
 
 def restarted(device: Device, disk: Disk) -> Device:
@@ -153,7 +158,7 @@ def test_an_agent_that_cannot_start_on_a_full_disk_says_so_and_starts_with_room(
     device.start()
     device.service.stop()
     with disk.scarce(0):
-        done = agent(device.state, "run", **device.environment())
+        done = agent(device.state, "run", "--config", config_of(device), **device.environment())
         refused(done, f"no room on the disk for {device.state}", "free some space")
     device.start()
     assert device.json("status")["running"]

@@ -193,7 +193,7 @@ def test_without_a_passphrase_or_a_terminal_it_says_what_to_set(
 
     environment = {k: v for k, v in idle_house.environment().items() if k != "SKERRY_KEYRING_PASSPHRASE"}
     assert "SKERRY_KEYRING_PASSPHRASE" not in os.environ
-    command = [BIN / "skerry", "init", "--data", tmp_path / "d", "--keys", tmp_path / "k"]
+    command: list[str | Path] = [BIN / "skerry", "init", "--data", tmp_path / "d", "--keys", tmp_path / "k"]
     refused(
         run_command(command, env=environment, check=False), "set SKERRY_KEYRING_PASSPHRASE, or run this on"
     )

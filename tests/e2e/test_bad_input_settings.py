@@ -9,12 +9,12 @@ from support.refused import Done, at_once, refused
 
 
 def run_agent(folder: Path, config: Path, **environment: str) -> Done:
-    command = [BIN / "skerry-agent", "run", "--state", folder / "state", "--config", config]
+    command: list[str | Path] = [BIN / "skerry-agent", "run", "--state", folder / "state", "--config", config]
     return run_command(command, env=environment, check=False, timeout_s=20)
 
 
 def run_controller(house: Controller, config: Path, **environment: str) -> Done:
-    command = [BIN / "skerry", "serve", "--data", house.data, "--config", config]
+    command: list[str | Path] = [BIN / "skerry", "serve", "--data", house.data, "--config", config]
     env = {**house.environment(), **environment}
     return run_command(command, env=env, check=False, timeout_s=20)
 

@@ -14,16 +14,12 @@ from support.processes import free_ports, wait_for
 from support.refused import Done, agent, at_once, refused, skerry, succeeded
 
 
-@pytest.fixture(scope="module")
-def other_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
+@pytest.fixture
+def other_house(idle_house: Controller) -> Iterator[Controller]:
     """Another fleet's controller."""
-    controller = Controller.in_folder(tmp_path_factory.mktemp("other-house"))
-    controller.init()
-    controller.start()
-    try:
-        yield controller
-    finally:
-        controller.service.stop()
+    idle_house.start()
+    yield idle_house
+    idle_house.service.stop()
 
 
 def new_token(house: Controller, *options: str) -> dict[str, Any]:
@@ -36,7 +32,7 @@ def enroll(state: Path, token: str, url: str) -> Done:
 
 
 def token_state(house: Controller, token_id: str) -> str:
-    return next(t["state"] for t in house.json("token", "list") if t["id"] == token_id)
+    return next(str(t["state"]) for t in house.json("token", "list") if t["id"] == token_id)
 
 
 def test_text_that_is_no_whole_token_is_refused_before_anything_is_asked(tmp_path: Path) -> None:

@@ -31,13 +31,13 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Check, describe, sign and publish a file. Signing happens here, with the keyring."""
-    from skerry_controller.cli.adding import Request, add_file  # noqa: PLC0415 - heavy, and only here
-    from skerry_controller.cli.output import print_json, print_line  # noqa: PLC0415 - the same
-    from skerry_protocol.names import ArtifactRef  # noqa: PLC0415 - the same
+    from skerry_protocol.names import ArtifactRef  # noqa: PLC0415 - heavy, and only here
 
-    request = Request(
-        ref=ArtifactRef.parse(name), file=file, kind=kind, acceptance=acceptance, license_id=license_id
-    )
+    ref = ArtifactRef.parse(name)
+    from skerry_controller.cli.adding import Request, add_file  # noqa: PLC0415 - the same, a mistyped name needs none
+    from skerry_controller.cli.output import print_json, print_line  # noqa: PLC0415 - the same
+
+    request = Request(ref=ref, file=file, kind=kind, acceptance=acceptance, license_id=license_id)
     result = add_file(request, keys, data)
     if as_json:
         print_json(result)

@@ -12,6 +12,7 @@ from skerry_controller.clock import Clock
 from skerry_controller.data_folder import DataFolder
 from skerry_controller.database import Database
 from skerry_controller.device_api import Capabilities
+from skerry_controller.durable_files import discard_staged
 from skerry_controller.enrollment import EnrollmentTokens
 from skerry_controller.errors import WorldError
 from skerry_controller.keyring import OnlineKeys
@@ -78,6 +79,8 @@ async def open_core(data: DataFolder, settings: ControllerSettings, clock: Clock
 
 
 def _load(data: DataFolder, settings: ControllerSettings, clock: Clock, database: Database) -> Core:
+    for folder in (data.repository, data.certificates):
+        discard_staged(folder)
     online_keys = OnlineKeys.open(data.keys)
     repository = Repository(
         FolderRepositoryStore(data.repository), online_keys, slices.repository_settings(settings)
