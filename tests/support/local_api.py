@@ -68,6 +68,7 @@ class ScriptedRunners:
         script: The events of an answer; it may raise instead.
         requests: What was asked.
         retired: Digests that were unloaded.
+        pause_s: Time between events.
         open: How many generations are under way.
     """
 
@@ -76,6 +77,7 @@ class ScriptedRunners:
     embeds: list[EmbedRequest] = field(default_factory=list)
     retired: list[str] = field(default_factory=list)
     loaded: list[ModelFile] = field(default_factory=list)
+    pause_s: float = 0.0
     open: int = 0
     most_open: int = 0
 
@@ -91,7 +93,7 @@ class ScriptedRunners:
         self.most_open = max(self.open, self.most_open)
         try:
             for event in self.script(request):
-                await asyncio.sleep(0)
+                await asyncio.sleep(self.pause_s)
                 yield event
         finally:
             self.open -= 1

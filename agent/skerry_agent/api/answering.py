@@ -12,8 +12,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from skerry_agent.api.catalog import Catalog, Served
-from skerry_agent.api.errors import BadRequestError, DisconnectedError, RequestTimeoutError
-from skerry_agent.api.features import refuse_unhonoured
+from skerry_agent.api.errors import DisconnectedError, RequestTimeoutError
 from skerry_agent.api.generation import Choice, ChoiceEvent, Generation
 from skerry_agent.api.leasing import Lender
 from skerry_agent.api.model_headers import ModelHeaders
@@ -54,14 +53,12 @@ class Answering:
             keep_alive_s: How long the model stays loaded afterwards, in seconds; None for the setting's time.
 
         Raises:
-            BadRequestError: A field that the engine does not honour.
+            WorldError: The model's header cannot be read.
         """
         if any(request.tools or _mentions_tools(request) for request in requests):
             facts = await self.headers.facts(served.artifact)
             if not facts.knows_tools:
                 requests = [without_template_tools(request) for request in requests]
-        for request in requests:
-            refuse_unhonoured(request)
         return Generation(
             self.lender, served.model, requests, timeout_s=self.timeout_s, keep_alive_s=keep_alive_s
         )
@@ -94,10 +91,7 @@ class Answering:
                 self.lender.lease(served.model, keep_alive_s) as runner,
             ):
                 load_s = time.monotonic() - began
-                embed = getattr(runner, "embed", None)
-                if embed is None:
-                    raise BadRequestError("this version cannot embed texts", "input", "unsupported_parameter")
-                return await embed(wanted), load_s
+                return await runner.embed(wanted), load_s
 
         try:
             return await until_disconnect(request, work())

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from skerry_agent.api import features
 from support.fleet import Device
 from support.tiny_gguf import write_tiny_gguf
 
@@ -23,10 +22,3 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
         yield one
     finally:
         one.service.stop()
-
-
-@pytest.fixture
-def honouring(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that does all that can be asked for, as the scripted runtime is one."""
-    monkeypatch.setattr(features, "UNHONOURED", frozenset())
-    monkeypatch.setattr(features, "UNHONOURED_SAMPLING", frozenset())

@@ -80,7 +80,8 @@ def test_a_chat_in_a_terminal_streams_stops_and_leaves(tmp_path: Path) -> None:
                 read_until(ours, "the system prompt is set")
                 os.write(ours, b"hello\n")
                 assert "Hello there" in read_until(ours, "tokens/s")
-                api.runners.script = lambda _: repeat(TokenEvent("word "), 10_000_000)
+                api.runners.script = lambda _: repeat(TokenEvent("word "))
+                api.runners.pause_s = 0.01
                 os.write(ours, b"go on\n")
                 read_until(ours, "word word")
                 process.send_signal(signal.SIGINT)

@@ -26,7 +26,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from skerry_agent.api import features
 from skerry_agent.api.openapi import openapi_document
 from support.fleet import Device, http_json
 from support.local_api import LocalApi
@@ -52,12 +51,10 @@ def served() -> Iterator[tuple[str, str]]:
 
 
 def _scripted(folder: Path) -> Iterator[tuple[str, str]]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "UNHONOURED", frozenset())
-        api = LocalApi.in_folder(folder)
-        _, secret = asyncio.run(api.tokens.create("fuzz"))
-        with api.served() as url:
-            yield url, secret
+    api = LocalApi.in_folder(folder)
+    _, secret = asyncio.run(api.tokens.create("fuzz"))
+    with api.served() as url:
+        yield url, secret
 
 
 def _real(folder: Path) -> Iterator[tuple[str, str]]:

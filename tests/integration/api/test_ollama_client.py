@@ -13,8 +13,6 @@ from skerry_agent.runtime import PromptTooLongError, RunnerCrashedError
 from skerry_protocol.reported import Reason, SlotReport
 from support.local_api import LocalApi, ScriptedFleet, say
 
-pytestmark = pytest.mark.usefixtures("honouring")
-
 USER = [{"role": "user", "content": "hi"}]
 SHA = "ab" * 32
 

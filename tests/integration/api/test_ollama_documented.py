@@ -14,8 +14,6 @@ import pytest
 
 from support.local_api import LocalApi
 
-pytestmark = pytest.mark.usefixtures("honouring")
-
 ROWS: list[dict[str, Any]] = json.loads(Path(__file__).with_name("ollama_documented.json").read_text())
 SERVED = [row for row in ROWS if "fields" in row]
 REFUSED = [row for row in ROWS if "refused" in row]

@@ -1,5 +1,6 @@
 """The unmodified openai client takes the device for the real thing, errors included."""
 
+import json
 import os
 import signal
 import threading
@@ -135,6 +136,88 @@ def test_tools_reach_a_model_whose_template_knows_none(client: openai.OpenAI) ->
     tool = {"type": "function", "function": {"name": "add", "description": "adds numbers"}}
     assert count(tools=[tool]) > count() + 20
     assert count(tools=[tool], tool_choice="none") == count()
+
+
+POINT = {
+    "type": "object",
+    "properties": {"x": {"type": "integer", "maximum": 99, "minimum": 0}, "ok": {"type": "boolean"}},
+    "required": ["x", "ok"],
+    "additionalProperties": False,
+}
+
+
+def test_an_answer_fits_the_schema_that_it_has_to(client: openai.OpenAI) -> None:
+    for seed in range(3):
+        answer = client.chat.completions.create(
+            model="tiny",
+            messages=[{"role": "user", "content": "a point"}],
+            seed=seed,
+            max_tokens=200,
+            response_format={"type": "json_schema", "json_schema": {"name": "point", "schema": POINT}},
+        )
+        value = json.loads(answer.choices[0].message.content or "")
+        assert set(value) == {"x", "ok"}
+        assert isinstance(value["ok"], bool)
+
+
+def test_a_required_call_is_made_with_arguments_that_fit(client: openai.OpenAI) -> None:
+    tool = {"type": "function", "function": {"name": "draw", "parameters": POINT}}
+    for choice in ("required", {"type": "function", "function": {"name": "draw"}}):
+        answer = client.chat.completions.create(
+            model="tiny",
+            messages=[{"role": "user", "content": "draw a point"}],
+            tools=[tool],
+            tool_choice=choice,
+            max_tokens=150,
+        )  # type: ignore[call-overload]  # plain dicts
+        [call] = answer.choices[0].message.tool_calls
+        assert call.function.name == "draw"
+        assert set(json.loads(call.function.arguments)) == {"x", "ok"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "nonsense"},
+        {"$ref": "#/$defs/nowhere"},
+        {"type": "string", "pattern": "("},
+        {"enum": []},
+    ],
+)
+def test_a_schema_that_nothing_can_fit_is_refused(client: openai.OpenAI, schema: object) -> None:
+    with pytest.raises(openai.BadRequestError, match="schema"):
+        client.post(
+            "/chat/completions",
+            body={
+                "model": "tiny",
+                "messages": [{"role": "user", "content": "x"}],
+                "max_tokens": 20,
+                "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
+            },
+            cast_to=object,
+        )
+
+
+def test_vectors_of_equal_texts_are_equal_and_have_length_one(client: openai.OpenAI) -> None:
+    data = client.embeddings.create(model="tiny", input=["hello world", "hello world", "the sea"]).data
+    first, same, other = (entry.embedding for entry in data)
+    assert first == pytest.approx(same, abs=1e-5)
+    assert first != pytest.approx(other, abs=1e-3)
+    assert sum(value * value for value in first) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_text_beyond_the_context_cannot_be_embedded(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="512"):
+        client.embeddings.create(model="tiny", input="long " * 2000)
+
+
+def test_a_prefix_that_was_read_is_counted_as_cached(client: openai.OpenAI) -> None:
+    prompt = "the same beginning of a prompt, again and again: " * 6
+    for number in range(2):
+        done = client.completions.create(model="tiny", prompt=prompt + str(number), max_tokens=2)
+    assert done.usage is not None
+    assert done.usage.prompt_tokens_details is not None
+    assert done.usage.prompt_tokens_details.cached_tokens
 
 
 def test_models_are_listed_by_reference_and_slot(client: openai.OpenAI) -> None:

@@ -26,9 +26,6 @@ TOOL: Any = {
 USER: Any = [{"role": "user", "content": "hi"}]
 
 
-pytestmark = pytest.mark.usefixtures("honouring")
-
-
 @pytest.fixture
 def api(tmp_path: Path) -> LocalApi:
     return LocalApi.in_folder(tmp_path)

@@ -16,9 +16,6 @@ TOOL: Any = {"type": "function", "name": "add", "parameters": {"type": "object"}
 CALL = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
 
 
-pytestmark = pytest.mark.usefixtures("honouring")
-
-
 @pytest.fixture
 def api(tmp_path: Path) -> LocalApi:
     return LocalApi.in_folder(tmp_path)
