@@ -63,6 +63,11 @@ class StateFolder:
         return self.root / "presets.json"
 
     @property
+    def pins(self) -> Path:
+        """Models that a person pinned."""
+        return self.root / "pins.json"
+
+    @property
     def socket(self) -> Path:
         """The administration socket."""
         return self.root / "agent.sock"

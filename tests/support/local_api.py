@@ -82,10 +82,12 @@ class ScriptedRunners:
     most_open: int = 0
 
     @contextlib.asynccontextmanager
-    async def lease(self, model: ModelFile) -> AsyncIterator[Runner]:
+    async def lease(self, model: ModelFile, *, keep_alive_s: float | None = None) -> AsyncIterator[Runner]:
         if model not in self.loaded:
             self.loaded.append(model)
         yield cast("Runner", self)
+        if keep_alive_s == 0:
+            self.unload(model.sha256)
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateEvent, None]:
         self.requests.append(request)
@@ -102,6 +104,10 @@ class ScriptedRunners:
         self.embeds.append(request)
         vectors = tuple(b"\x00\x00\x40\x40\x00\x00\x80\x40\x00\x00\x00\x00" for _ in request.inputs)
         return EmbedResult(vectors, 3, prompt_tokens=4 * len(vectors))
+
+    def unload(self, sha256: str) -> None:
+        self.retired.append(sha256)
+        self.loaded = [model for model in self.loaded if model.sha256 != sha256]
 
     async def retire(self, sha256: str) -> None:
         self.retired.append(sha256)

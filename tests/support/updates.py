@@ -169,13 +169,17 @@ class FakeTrier:
     def __init__(self) -> None:
         self.outcomes: list[TrialOutcome | Exception] = []
         self.tried: list[str] = []
+        self.replaced: list[str | None] = []
         self.promoted: list[str] = []
         self.discarded: list[str] = []
         self.hold: asyncio.Event | None = None
         self.running = asyncio.Event()
 
-    async def try_model(self, model: ModelFile, acceptance: Acceptance) -> TrialOutcome:
+    async def try_model(
+        self, model: ModelFile, acceptance: Acceptance, *, replaces: str | None = None
+    ) -> TrialOutcome:
         assert model.path.exists()
+        self.replaced.append(replaces)
         self.tried.append(model.label)
         self.running.set()
         if self.hold is not None:
@@ -230,8 +234,11 @@ class FakeDevice:
     def facts(self) -> Mapping[str, str]:
         return self.labels
 
-    def model_memory_bytes(self) -> int:
+    def model_memory_bytes(self, replaces: str | None) -> int:
         return self.memory
+
+    def cache_tokens(self, trained_tokens: int) -> int:
+        return 2 * min(2048, trained_tokens)
 
 
 @dataclass

@@ -30,6 +30,8 @@ def operations(service: AdminService) -> dict[str, Callable[..., Awaitable[dict[
         "activate": service.activate,
         "rollback": service.rollback,
         "remove": service.remove,
+        "pin": service.pin,
+        "unpin": service.unpin,
         "token_create": service.token_create,
         "token_list": service.token_list,
         "token_revoke": service.token_revoke,

@@ -6,6 +6,7 @@ from types import TracebackType
 from skerry_agent.access import TokenStore
 from skerry_agent.admin.service import AdminService
 from skerry_agent.outbox import Outbox
+from skerry_agent.pins import Pins
 from skerry_agent.registry import Registry
 from skerry_agent.settings import load_settings
 from skerry_agent.settings.slices import registry_limits
@@ -36,6 +37,7 @@ class AtRest:
             registry=registry,
             outbox=outbox,
             tokens=TokenStore.load(self._state.api_tokens),
+            pins=Pins(self._state.pins, settings.runtime.pinned, registry),
             allow_local=lambda: allowed or not self._state.enrolled,
         )
 

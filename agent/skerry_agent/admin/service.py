@@ -13,7 +13,7 @@ from skerry_agent.access import ApiToken, TokenStore
 from skerry_agent.errors import UsageError
 from skerry_agent.outbox import Outbox
 from skerry_agent.registry import InstalledArtifact, Registry, Slot, local_slot
-from skerry_agent.runtime import ModelPool
+from skerry_agent.runtime import ModelFile, ModelPool, ModelStatus
 from skerry_protocol.names import LOCAL_PREFIX
 from skerry_protocol.reported import SlotReport
 
@@ -39,6 +39,22 @@ class Fleet(Protocol):
         """Do not wait out pauses of updates: somebody asks for one now."""
 
 
+class PinnedModels(Protocol):
+    """The models that stay loaded (``pins.Pins``)."""
+
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+
+    async def files(self) -> list[ModelFile]:
+        """What they stand for."""
+
+    async def add(self, name: str) -> None:
+        """Keep one loaded."""
+
+    async def remove(self, name: str) -> None:
+        """Treat one like any other again."""
+
+
 @dataclass
 class AdminService:
     """Operations of a person at the device; each returns what ``--json`` prints.
@@ -46,6 +62,7 @@ class AdminService:
     Attributes:
         allow_local: Whether unsigned files may be imported now: always when not enrolled.
         tokens: The local API's tokens.
+        pins: The models that stay loaded.
         api_url: Where the local API listens; None while no daemon runs.
         settle: Called after a slot changed, so that the runtime lets the old version go.
     """
@@ -57,6 +74,7 @@ class AdminService:
     api_url: str | None = None
     pool: ModelPool | None = None
     fleet: Callable[[], Fleet | None] = lambda: None
+    pins: PinnedModels | None = None
     settle: Callable[[InstalledArtifact | None], Awaitable[None]] | None = None
     started_at: float = field(default_factory=time.monotonic)
 
@@ -73,6 +91,7 @@ class AdminService:
             "slots": [_slot_entry(slot) for slot in await self.registry.slots()],
             "updates": {k: msgspec.to_builtins(v) for k, v in fleet.reports().items()} if fleet else {},
             "runners": [msgspec.to_builtins(status) for status in self.pool.status()] if self.pool else [],
+            "memory": self._memory(),
             "outbox": (await self.outbox.stats())._asdict(),
         }
 
@@ -81,7 +100,11 @@ class AdminService:
         slots = await self.registry.slots()
         active = {s.active.ref: s.name for s in slots if s.active}
         previous = {s.previous.ref: s.name for s in slots if s.previous}
+        pinned = {file.sha256 for file in await self.pins.files()} if self.pins else set()
+        loaded = self._in_memory()
         return {
+            "memory": self._memory(),
+            "pinned": list(self.pins.names()) if self.pins else [],
             "models": [
                 {
                     "ref": a.ref,
@@ -93,9 +116,11 @@ class AdminService:
                     "active_in": active.get(a.ref),
                     "previous_in": previous.get(a.ref),
                     "description": dict(a.description),
+                    "pinned": a.file_sha256 in pinned,
+                    "runners": loaded.get(a.file_sha256, []),
                 }
                 for a in await self.registry.artifacts()
-            ]
+            ],
         }
 
     async def recent_events(self, limit: int = 50) -> dict[str, Any]:
@@ -170,6 +195,42 @@ class AdminService:
         await self.registry.remove(artifact.ref)
         return {"ref": artifact.ref}
 
+    async def pin(self, name: str) -> dict[str, Any]:
+        """Keep a model loaded, also after a restart of the daemon.
+
+        Raises:
+            UsageError: No model has that name.
+        """
+        await self._pins().add(name)
+        return {"pinned": list(self._pins().names())}
+
+    async def unpin(self, name: str) -> dict[str, Any]:
+        """Treat a pinned model like any other again.
+
+        Raises:
+            UsageError: It is not pinned, or the settings pin it.
+        """
+        await self._pins().remove(name)
+        return {"pinned": list(self._pins().names())}
+
+    def _pins(self) -> PinnedModels:
+        if self.pins is None:
+            raise UsageError("this agent keeps no pins")
+        return self.pins
+
+    def _in_memory(self) -> dict[str, list[dict[str, Any]]]:
+        """What the runtime knows of each file, by digest."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for status in self.pool.status() if self.pool else []:
+            found.setdefault(status.sha256, []).append(_runner_entry(status))
+        return found
+
+    def _memory(self) -> dict[str, int] | None:
+        if self.pool is None:
+            return None
+        metrics = self.pool.metrics()
+        return {"budget_bytes": metrics.memory_budget_bytes, "loaded_bytes": metrics.loaded_bytes}
+
     def _check_local_allowed(self) -> None:
         if not self.allow_local():
             raise UsageError(
@@ -227,6 +288,21 @@ def _slot_entry(slot: Slot) -> dict[str, Any]:
         "name": slot.name,
         "active": slot.active.ref if slot.active else None,
         "previous": slot.previous.ref if slot.previous else None,
+    }
+
+
+def _runner_entry(status: ModelStatus) -> dict[str, Any]:
+    return {
+        "state": status.state,
+        "role": status.role,
+        "memory_bytes": status.memory_bytes,
+        "predicted_bytes": status.predicted_bytes,
+        "measured_bytes": status.measured_bytes,
+        "restarts": status.restarts,
+        "keep_alive_left_s": status.keep_alive_left_s,
+        "retry_after_s": status.retry_after_s,
+        "leases": status.leases,
+        "last_error": status.last_error,
     }
 
 

@@ -19,6 +19,13 @@ COUNTERS = {
     "completion_tokens": "Tokens of answers of finished requests.",
     "crashes": "Runner processes that ended unexpectedly.",
     "loads": "Models loaded.",
+    "loads_refused": "Models that did not fit into memory.",
+    "unloads_unused": "Models unloaded after their keep-alive time.",
+    "unloads_requested": "Models unloaded because a request asked for it.",
+    "unloads_for_model": "Models unloaded to make room for another.",
+    "unloads_for_trial": "Models unloaded to make room for a trial.",
+    "unloads_for_device": "Models unloaded because other programs needed the memory.",
+    "unloads_replaced": "Models unloaded because another version took their place.",
 }
 GAUGES = {
     "queue_depth": "Requests that wait.",
@@ -27,12 +34,18 @@ GAUGES = {
     "mean_tokens_per_s": "Mean decoding rate, in tokens a second.",
     "last_first_token_ms": "Time to the first token of the last request with the wait, in milliseconds.",
     "mean_first_token_ms": "Mean time to the first token, in milliseconds.",
+    "loaded_models": "Runners, candidates and leaving ones included.",
+    "loaded_bytes": "What they count against the budget, in bytes.",
+    "memory_budget_bytes": "What models may hold now, in bytes.",
+    "out_of_service_models": "Models that crashed too often.",
 }
 MODEL_COUNTERS = {
     "restarts": "How often the runner was started again after a crash.",
 }
 MODEL_GAUGES = {
     "rss_bytes": "Resident memory of the runner, mapped model pages included, in bytes.",
+    "memory_bytes": "What counts against the budget for this model, in bytes.",
+    "predicted_bytes": "What the header of its file predicts, in bytes.",
     "queue_depth": "Requests that wait for this model.",
     "in_flight": "Requests of this model that wait or run.",
 }

@@ -36,8 +36,13 @@ class Models(Protocol):
 class Runners(Protocol):
     """The runtime as the API sees it."""
 
-    def lease(self, model: ModelFile) -> AbstractAsyncContextManager[Runner]:
-        """Lend the runner of a model, loading it when it is not loaded."""
+    def lease(
+        self, model: ModelFile, *, keep_alive_s: float | None = None
+    ) -> AbstractAsyncContextManager[Runner]:
+        """Lend the runner of a model, loading it when it is not loaded; see ``ModelPool.lease``."""
+
+    def unload(self, sha256: str) -> None:
+        """Unload a model as soon as nobody uses it; a pinned one stays."""
 
     async def retire(self, sha256: str) -> None:
         """Unload a model when its requests have ended."""

@@ -172,6 +172,30 @@ def remove(
     typer.echo(f"removed {device_client(state).call('remove', name=name)['ref']}")
 
 
+@app.command()
+def pin(
+    name: Annotated[str, typer.Argument(help="A channel, a name or NAME@VERSION.")],
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Keep a model loaded: no other takes its memory, and it is loaded at the start."""
+    from skerry_agent.cli.show import show_pinned  # noqa: PLC0415 - heavy
+
+    show_result(device_client(state).call("pin", name=name), as_json, show_pinned)
+
+
+@app.command()
+def unpin(
+    name: Annotated[str, typer.Argument(help="What was pinned.")],
+    state: State = DEFAULT_STATE,
+    as_json: AsJson = False,
+) -> None:
+    """Treat a pinned model like any other again."""
+    from skerry_agent.cli.show import show_pinned  # noqa: PLC0415 - heavy
+
+    show_result(device_client(state).call("unpin", name=name), as_json, show_pinned)
+
+
 app.add_typer(token_app)
 app.command()(chat)
 app.command()(bench)

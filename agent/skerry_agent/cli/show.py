@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
+from skerry_agent.cli.memory_words import budget, in_memory, memory
+
 console = Console()
 MiB = 1024 * 1024
 
@@ -37,14 +39,21 @@ def show_status(status: dict[str, Any]) -> None:
     console.print(table if table.row_count else "no model is active; see skerry-agent import --help")
     for runner in status["runners"]:
         console.print(
-            f"runner {runner['label']}: {runner['state']}, {runner['rss_bytes'] / MiB:.0f} MiB,"
-            f" {runner['in_flight']} under way, {runner['restarts']} restarts"
+            f"runner {runner['label']}: {in_memory(runner)}, {memory(runner)},"
+            f" {runner['in_flight']} under way, {runner['restarts']} restarts",
+            highlight=False,
         )
+    _show_memory(status.get("memory"))
 
 
 def show_models(result: dict[str, Any]) -> None:
     """``skerry-agent models``."""
-    table = Table("model", "size", "quantization", "licence", "from", "active in", box=None, pad_edge=False)
+    table = Table(
+        *("model", "size", "quantization", "licence", "from", "active in", "in memory", "needs"),
+        *("restarts", "pinned"),
+        box=None,
+        pad_edge=False,
+    )
     for model in result["models"]:
         table.add_row(
             model["ref"],
@@ -53,8 +62,22 @@ def show_models(result: dict[str, Any]) -> None:
             model["license"] or "-",
             "fleet" if model["signed"] else "local",
             model["active_in"] or (f"before, {model['previous_in']}" if model["previous_in"] else "-"),
+            "\n".join(map(in_memory, model["runners"])) or "-",
+            "\n".join(map(memory, model["runners"])) or "-",
+            "\n".join(str(runner["restarts"]) for runner in model["runners"]) or "-",
+            "yes" if model["pinned"] else "-",
         )
     console.print(table if table.row_count else "no models; see skerry-agent import --help")
+    for model in result["models"]:
+        for runner in model["runners"]:
+            if runner["last_error"]:
+                console.print(f"{model['ref']}: {runner['last_error']}", highlight=False)
+    _show_memory(result["memory"])
+
+
+def show_pinned(result: dict[str, Any]) -> None:
+    """``skerry-agent pin`` and ``unpin``."""
+    console.print(f"pinned: {', '.join(result['pinned']) or 'nothing'}", highlight=False)
 
 
 def show_events(result: dict[str, Any]) -> None:
@@ -94,6 +117,11 @@ def transfer_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], N
     with Progress(*columns, console=Console(stderr=True), disable=hidden) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _show_memory(held: dict[str, int] | None) -> None:
+    if held:
+        console.print(budget(held), highlight=False)
 
 
 def _progress(update: dict[str, Any]) -> str:

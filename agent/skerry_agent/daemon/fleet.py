@@ -13,8 +13,10 @@ from skerry_agent.configs import ConfigFollower, ConfigTarget
 from skerry_agent.daemon.controller_link import ControllerLink
 from skerry_agent.daemon.local import LocalDevice
 from skerry_agent.identity import FleetLink, Identity, check_peer_dates, client_context
+from skerry_agent.runtime import cache_tokens
 from skerry_agent.settings import BUNDLE_SECTIONS, check_bundle
 from skerry_agent.settings.fleet_slices import sync_limits, update_limits
+from skerry_agent.settings.slices import runner_options
 from skerry_agent.sync import CommandOutcome, ReportSources, SyncService
 from skerry_agent.telemetry import read_inventory
 from skerry_agent.trials import RunnerTrier
@@ -130,7 +132,10 @@ async def open_fleet(
         targets=targets,
         sources=_sources(local, link),
         trier=trier,
-        device=LinuxDevice(serving_bytes=lambda: sum(s.rss_bytes for s in local.pool.status())),
+        device=LinuxDevice(
+            memory=local.pool.room_for,
+            cache_tokens=lambda trained: cache_tokens(runner_options(local.settings.runtime), trained),
+        ),
         events=local.outbox,
         limits=update_limits(local.settings.updates),
     )

@@ -15,8 +15,9 @@ from skerry_agent.admin.service import Fleet
 from skerry_agent.api import ApiOptions, ApiParts, PresetStore, create_api
 from skerry_agent.daemon.servers import bind_tcp, bind_unix, make_server
 from skerry_agent.outbox import Outbox
+from skerry_agent.pins import Pins
 from skerry_agent.registry import InstalledArtifact, Registry
-from skerry_agent.runtime import ModelPool, check_model_file
+from skerry_agent.runtime import ModelPool, RuntimeEvent, check_model_file
 from skerry_agent.settings import AgentSettings
 from skerry_agent.settings.slices import (
     outbox_limits,
@@ -51,7 +52,8 @@ class LocalDevice:
     pool: ModelPool
     tokens: TokenStore
     presets: PresetStore
-    crashes: asyncio.Queue[tuple[str, str]]
+    pins: Pins
+    runtime_events: asyncio.Queue[RuntimeEvent]
     api_socket: socket.socket
     admin_socket: socket.socket
     fleet: Fleet | None = None
@@ -91,11 +93,19 @@ class LocalDevice:
                     task.cancel()
                 await asyncio.gather(sampling, changed, return_exceptions=True)
 
-    async def tell_crashes(self) -> None:
-        """Make events of runners that crashed; never returns by itself."""
+    async def tell_runtime_events(self) -> None:
+        """Record what happened to models in the runtime; never returns by itself."""
         while True:
-            model, message = await self.crashes.get()
-            await self.outbox.emit("runner_crashed", code="runner_crashed", model=model, message=message)
+            event = await self.runtime_events.get()
+            model, message = event.model.label, event.message
+            if event.name == "model_back_in_service":
+                await self.outbox.emit("model_back_in_service", model=model, message=message)
+            elif event.name == "model_out_of_service":
+                await self.outbox.emit(
+                    "model_out_of_service", code="model_out_of_service", model=model, message=message
+                )
+            else:
+                await self.outbox.emit("runner_crashed", code="runner_crashed", model=model, message=message)
 
     async def settle(self, before: InstalledArtifact | None) -> None:
         """Let the runtime drop a version that no slot serves any more."""
@@ -128,6 +138,7 @@ class LocalDevice:
             pool=self.pool,
             fleet=lambda: self.fleet,
             settle=self.settle,
+            pins=self.pins,
             tokens=self.tokens,
             api_url=f"http://{self.settings.api.host}:{self.port}",
         )
@@ -154,10 +165,10 @@ async def open_device(settings: AgentSettings, state: StateFolder) -> AsyncItera
             state.registry, limits=registry_limits(settings.registry), events=outbox
         )
         stack.push_async_callback(registry.close)
-        crashes: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        runtime_events: asyncio.Queue[RuntimeEvent] = asyncio.Queue()
         pool = ModelPool(
             check_header=check_model_file,
-            on_crash=lambda model, error: crashes.put_nowait((model.label, str(error))),
+            on_event=runtime_events.put_nowait,
             options=runner_options(settings.runtime),
             limits=runtime_limits(settings.runtime),
         )
@@ -173,7 +184,8 @@ async def open_device(settings: AgentSettings, state: StateFolder) -> AsyncItera
             pool=pool,
             tokens=tokens,
             presets=presets,
-            crashes=crashes,
+            pins=Pins(state.pins, settings.runtime.pinned, registry, pool),
+            runtime_events=runtime_events,
             api_socket=api_socket,
             admin_socket=admin_socket,
         )

@@ -103,7 +103,9 @@ async def _serve(run: _Run, settings: AgentSettings, state: StateFolder, notifie
             tasks.create_task(follow_fleet(device, run.load, run.ending.set), name="fleet"),
             tasks.create_task(device.outbox.run(), name="outbox"),
             tasks.create_task(device.sample(), name="samples"),
-            tasks.create_task(device.tell_crashes(), name="crashes"),
+            tasks.create_task(device.tell_runtime_events(), name="runtime-events"),
+            tasks.create_task(device.pool.watch_memory(), name="memory"),
+            tasks.create_task(device.pins.run(), name="pins"),
             tasks.create_task(notifier.watchdog(), name="watchdog"),
         ]
         await serve_local(device, run.ending, lambda: _ready(device, notifier))

@@ -12,11 +12,13 @@ from skerry_agent.runtime.errors import (
     ModelOutOfServiceError,
     ModelUnavailableError,
     NoChatTemplateError,
+    NotEnoughMemoryError,
     PromptTooLongError,
     QueueFullError,
     RunnerCrashedError,
 )
 from skerry_agent.runtime.header_check import check_model_file
+from skerry_agent.runtime.memory_need import cache_tokens
 from skerry_agent.runtime.model import (
     ModelFile,
     ModelInfo,
@@ -41,6 +43,7 @@ from skerry_agent.runtime.requests import (
     Usage,
 )
 from skerry_agent.runtime.runner import Runner
+from skerry_agent.runtime.service_watch import RuntimeEvent
 
 __all__ = [
     "Candidate",
@@ -61,11 +64,13 @@ __all__ = [
     "ModelStatus",
     "ModelUnavailableError",
     "NoChatTemplateError",
+    "NotEnoughMemoryError",
     "PromptTooLongError",
     "QueueFullError",
     "Runner",
     "RunnerCrashedError",
     "RunnerOptions",
+    "RuntimeEvent",
     "RuntimeLimits",
     "RuntimeMetrics",
     "Sampling",
@@ -73,5 +78,6 @@ __all__ = [
     "TokenEvent",
     "TokenLogprobs",
     "Usage",
+    "cache_tokens",
     "check_model_file",
 ]

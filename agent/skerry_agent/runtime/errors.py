@@ -45,6 +45,21 @@ class ModelLoadError(ModelUnavailableError):
     """The model file was refused, could not be loaded, or did not load in time."""
 
 
+class NotEnoughMemoryError(ModelUnavailableError):
+    """The model does not fit into memory, whatever else is unloaded; the message has the numbers.
+
+    Attributes:
+        need_bytes: What it needs.
+        available_bytes: What it could have.
+    """
+
+    def __init__(self, message: str, *, need_bytes: int, available_bytes: int) -> None:
+        """Build the error from both numbers, in bytes."""
+        super().__init__(message)
+        self.need_bytes = need_bytes
+        self.available_bytes = available_bytes
+
+
 class ModelOutOfServiceError(ModelUnavailableError):
     """The runner crashed too often in a short time; it is not tried again before ``retry_after_s``."""
 

@@ -1,9 +1,15 @@
 """Counts what the runners did; one meter for all runners of a pool."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
 
 from skerry_agent.runtime.model import RuntimeMetrics
 from skerry_agent.runtime.requests import Timings, Usage
+
+UnloadReason = Literal["unused", "requested", "for_model", "for_trial", "for_device", "replaced"]
 
 MIN_RETRY_S = 1.0
 MAX_RETRY_S = 60.0
@@ -20,6 +26,8 @@ class Meter:
     refused: int = 0
     crashes: int = 0
     loads: int = 0
+    loads_refused: int = 0
+    unloads: Counter[UnloadReason] = field(default_factory=Counter)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     last_tokens_per_s: float | None = None
@@ -59,8 +67,16 @@ class Meter:
         mean = self._busy_s / self.finished if self.finished else 0.0
         return min(max(mean, MIN_RETRY_S), MAX_RETRY_S)
 
-    def metrics(self, *, queue_depth: int, in_flight: int) -> RuntimeMetrics:
-        """The counters, with what is going on now."""
+    def metrics(
+        self, *, queue_depth: int, in_flight: int, memory: Mapping[str, int] = MappingProxyType({})
+    ) -> RuntimeMetrics:
+        """The counters, with what is going on now.
+
+        Args:
+            queue_depth: Requests that wait.
+            in_flight: Requests that wait or run.
+            memory: The fields of RuntimeMetrics about models in memory now.
+        """
         first, mean_first = self.last_first_token_s, self.mean_first_token_s
         return RuntimeMetrics(
             requests=self.requests,
@@ -77,4 +93,7 @@ class Meter:
             in_flight=in_flight,
             crashes=self.crashes,
             loads=self.loads,
+            loads_refused=self.loads_refused,
+            **{f"unloads_{reason}": count for reason, count in self.unloads.items()},
+            **memory,
         )

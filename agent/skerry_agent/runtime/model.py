@@ -10,7 +10,7 @@ from skerry_agent.runtime.engine_stats import EngineStats
 KiB = 1024
 MiB = 1024 * KiB
 
-RunnerState = Literal["loading", "ready", "crashed", "out_of_service"]
+RunnerState = Literal["unloaded", "queued", "loading", "ready", "crashed", "out_of_service"]
 RunnerRole = Literal["serving", "candidate", "draining"]
 
 
@@ -77,7 +77,11 @@ class RuntimeLimits:
 
     Attributes:
         max_queue: Requests that may wait for one runner, besides those that run.
-        max_loaded: Serving runners at the same time; candidates come on top.
+        max_loaded: Serving runners at the same time, 0 for as many as fit; candidates come on top.
+        memory_budget_bytes: What all runners together may hold; 0 takes ``automatic_memory_share`` of what is
+            available. Never more than is available.
+        automatic_memory_share: Between 0 and 1.
+        memory_check_interval_s: How often what the runners hold is measured.
         max_prompt_bytes: All text of one request.
         load_timeout_s: From starting the process to the model being ready.
         ping_interval_s: How often an idle or busy runner is asked whether it lives; 0 never asks.
@@ -85,7 +89,8 @@ class RuntimeLimits:
         stall_timeout_s: How long a running request may go without any progress before the runner is killed.
         drain_timeout_s: How long a retired runner may finish its requests.
         stop_timeout_s: From asking the process to end to killing it.
-        keep_alive_s: An unused model is unloaded after this time; 0 keeps it for ever.
+        keep_alive_s: An unused model is unloaded after this time: 0 at once, a negative number never. A
+            request may say otherwise.
         crash_window_s: Crashes are counted within this time.
         max_crashes: With so many crashes in the window the model is out of service until it has passed.
         backoff_initial_s: Pause before the second restart in the window; it doubles with each further crash.
@@ -94,7 +99,10 @@ class RuntimeLimits:
     """
 
     max_queue: int = 16
-    max_loaded: int = 1
+    max_loaded: int = 0
+    memory_budget_bytes: int = 0
+    automatic_memory_share: float = 0.8
+    memory_check_interval_s: float = 5.0
     max_prompt_bytes: int = 1 * MiB
     load_timeout_s: float = 120.0
     ping_interval_s: float = 15.0
@@ -133,8 +141,16 @@ class ModelStatus:
         queue_depth: Requests that wait; ``in_flight`` counts those and the one that runs.
         restarts: How often the pool had to start it again after a crash, since the daemon started.
         rss_bytes: Resident memory of the process, mapped model pages included; 0 without a process.
-        last_error: One line about the last crash or failed load; None when there was none.
         engine: What its engine counted; None without a process.
+        last_error: One line about the last crash, failed load or refusal; None when there was none.
+        memory_bytes: What is counted against the budget for it.
+        predicted_bytes: What the header predicts; 0 before it was looked at.
+        measured_bytes: The most that its process was seen to hold; None before that.
+        keep_alive_left_s: Time until it is unloaded, if nobody uses it; None: it is in use, or stays.
+        pinned: It is never unloaded to make room, nor for being unused.
+        leases: Requests that hold it.
+        retry_after_s: Out of service for so long; 0 when it is not.
+        load_fraction: How much of it is loaded, 0 to 1; None where that is not known.
     """
 
     sha256: str
@@ -149,6 +165,14 @@ class ModelStatus:
     info: ModelInfo | None
     last_error: str | None
     engine: EngineStats | None = None
+    memory_bytes: int = 0
+    predicted_bytes: int = 0
+    measured_bytes: int | None = None
+    keep_alive_left_s: float | None = None
+    pinned: bool = False
+    leases: int = 0
+    retry_after_s: float = 0.0
+    load_fraction: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +181,9 @@ class RuntimeMetrics:
 
     Times to the first token are in milliseconds as the caller saw them, with the wait in the queue; rates are
     of decoding alone. The ``last_`` and ``mean_`` figures are None before the first finished request.
+
+    Unloads are counted by their reason: unused for its keep-alive time; asked for by a request; to make room
+    for another model, for a trial, or for the rest of the device; replaced by another version.
     """
 
     requests: int
@@ -173,3 +200,14 @@ class RuntimeMetrics:
     in_flight: int
     crashes: int
     loads: int
+    unloads_unused: int = 0
+    unloads_requested: int = 0
+    unloads_for_model: int = 0
+    unloads_for_trial: int = 0
+    unloads_for_device: int = 0
+    unloads_replaced: int = 0
+    loads_refused: int = 0
+    loaded_models: int = 0
+    loaded_bytes: int = 0
+    memory_budget_bytes: int = 0
+    out_of_service_models: int = 0

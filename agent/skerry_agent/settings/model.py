@@ -79,9 +79,26 @@ class RuntimeSettings(_Section):
     )
     threads: int = Field(default=0, ge=0, description="Threads for one model; 0 means one a core.")
     max_queue: int = Field(default=16, ge=1, description="Requests that may wait for one model.")
-    max_loaded: int = Field(default=1, ge=1, description="Models in memory at once; a trial comes on top.")
+    memory_budget_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="What all loaded models together may hold, in bytes: weights, KV caches, buffers,"
+        " processes. 0 takes four fifths of what the device has available; it is never more than that.",
+    )
+    max_loaded: int = Field(
+        default=0,
+        ge=0,
+        description="Models in memory at once, a trial not counted; 0 takes as many as the budget holds.",
+    )
     keep_alive_s: float = Field(
-        default=300.0, ge=0, description="Idle time after which a model is unloaded, in seconds; 0 keeps it."
+        default=300.0,
+        allow_inf_nan=False,
+        description="Idle time after which a model is unloaded, in seconds: 0 at once, a negative number"
+        " never. A request may say otherwise (`keep_alive`).",
+    )
+    pinned: tuple[str, ...] = Field(
+        default=(),
+        description="Models that are loaded at the start and stay: channels, names or `name@version`.",
     )
     load_timeout_s: float = Field(default=120.0, gt=0, description="Longest time to load, in seconds.")
     drain_timeout_s: float = Field(

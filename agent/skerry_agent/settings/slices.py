@@ -24,6 +24,7 @@ def runtime_limits(settings: RuntimeSettings) -> RuntimeLimits:
     return RuntimeLimits(
         max_queue=settings.max_queue,
         max_loaded=settings.max_loaded,
+        memory_budget_bytes=settings.memory_budget_bytes,
         keep_alive_s=settings.keep_alive_s,
         load_timeout_s=settings.load_timeout_s,
         drain_timeout_s=settings.drain_timeout_s,

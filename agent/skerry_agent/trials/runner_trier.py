@@ -14,6 +14,7 @@ from skerry_agent.runtime import (
     ModelFile,
     ModelPool,
     ModelUnavailableError,
+    NotEnoughMemoryError,
     Runner,
     RunnerCrashedError,
     Sampling,
@@ -43,13 +44,19 @@ class RunnerTrier:
         self._candidates: dict[str, Runner] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
-    async def try_model(self, model: ModelFile, acceptance: Acceptance) -> TrialOutcome:
-        """Load the model and run its checks; on success the runner stays warm for :meth:`promote`."""
+    async def try_model(
+        self, model: ModelFile, acceptance: Acceptance, *, replaces: str | None = None
+    ) -> TrialOutcome:
+        """Load the model and run its checks; on success the runner stays warm for :meth:`promote`.
+
+        Where memory does not allow both, the replaced model is unloaded until the trial is over.
+        """
         await self.discard(model)
         try:
-            runner = await self._pool.trial(model)
+            runner = await self._pool.trial(model, make_room=True, replaces=replaces)
         except ModelUnavailableError as error:
-            return _failed("load_failed", str(error))
+            too_big = isinstance(error, NotEnoughMemoryError)
+            return _failed("no_memory" if too_big else "load_failed", str(error))
         self._candidates[model.sha256] = runner
         figures: dict[str, float] = {"load_ms": round(runner.info.load_ms, 1)}
         try:

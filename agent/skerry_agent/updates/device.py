@@ -2,38 +2,36 @@
 
 import platform
 from collections.abc import Callable, Mapping
-from pathlib import Path
-
-_MEMORY = Path("/proc/meminfo")
-_KIB = 1024
 
 
 class LinuxDevice:
-    """Reads ``/proc``.
+    """What the runtime and the identity know, as the updates ask for it.
 
     Args:
+        memory: Memory that a model could have in the place of a digest, in bytes (``ModelPool.room_for``).
+        cache_tokens: Cells of the KV cache, from the longest context that a model was trained for.
         labels: The device's labels, asked anew each time.
-        serving_bytes: Memory of the runners that serve now, in bytes; it could be had for a trial.
-        meminfo: For tests.
     """
 
     def __init__(
         self,
+        *,
+        memory: Callable[[str | None], int],
+        cache_tokens: Callable[[int], int],
         labels: Callable[[], Mapping[str, str]] = dict,
-        serving_bytes: Callable[[], int] = lambda: 0,
-        meminfo: Path = _MEMORY,
     ) -> None:
+        self._memory = memory
+        self._cache_tokens = cache_tokens
         self._labels = labels
-        self._serving_bytes = serving_bytes
-        self._meminfo = meminfo
 
     def facts(self) -> Mapping[str, str]:
         """Labels, and ``arch`` as ``platform.machine()`` gives it."""
         return {**self._labels(), "arch": platform.machine()}
 
-    def model_memory_bytes(self) -> int:
-        """What the kernel estimates to be available, and what serves now."""
-        for line in self._meminfo.read_text("ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * _KIB + self._serving_bytes()
-        return self._serving_bytes()
+    def model_memory_bytes(self, replaces: str | None) -> int:
+        """Memory that a model could have in the place of this digest, with all unloaded that may be."""
+        return self._memory(replaces)
+
+    def cache_tokens(self, trained_tokens: int) -> int:
+        """Cells of the KV cache of a model that was trained for so many tokens."""
+        return self._cache_tokens(trained_tokens)

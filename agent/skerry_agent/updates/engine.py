@@ -315,7 +315,9 @@ class UpdateEngine:
         if not record.may_fit_later or record.reason is None:
             return False
         if record.reason.code == "no_memory":
-            return self._device.model_memory_bytes() >= record.need_bytes
+            slot = self._registry.slots_now.get(record.slot)
+            serving = slot.active.file_sha256 if slot is not None and slot.active is not None else None
+            return self._device.model_memory_bytes(serving) >= record.need_bytes
         return await self._registry.missing_bytes(record.need_bytes) == 0
 
     async def _progress(self, slot: str, done: int, fetched: int) -> None:

@@ -1,12 +1,16 @@
 """Whether a signed manifest can be followed on this device, before its first byte is fetched. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_protocol.errors import NameSyntaxError
 from skerry_protocol.manifest import FileEntry, Manifest
+from skerry_protocol.model_description import DEFAULT_CACHE_CONTEXTS, DEFAULT_CONTEXT_TOKENS
 from skerry_protocol.names import target_path
 from skerry_protocol.reported import Reason
+
+_MIB: Final = 1024 * 1024
 
 
 def check_identity(manifest: Manifest, path: str) -> Reason | None:
@@ -41,16 +45,47 @@ def choose_file(manifest: Manifest, facts: Mapping[str, str], limits: UpdateLimi
     return entry
 
 
-def check_memory(manifest: Manifest, entry: FileEntry, memory_bytes: int) -> Reason | None:
-    """Whether the model's predicted need fits; without a prediction, at least the weights must."""
-    need = manifest.memory_bytes or entry.length
-    if need <= memory_bytes:
+def predict_memory(
+    manifest: Manifest, entry: FileEntry, cache_tokens: Callable[[int], int]
+) -> tuple[int, str]:
+    """What the model needs on this device, in bytes and in words.
+
+    The manifest's prediction is for the usual context; it is corrected for the one of this device. Without a
+    prediction, at least the weights must fit.
+
+    Args:
+        manifest: The model's.
+        entry: Its file.
+        cache_tokens: Cells of the KV cache here, from the longest context that the model was trained for.
+    """
+    weights = f"weights {entry.length / _MIB:.0f}"
+    if manifest.memory_bytes is None:
+        return entry.length, f"{entry.length / _MIB:.0f} MiB ({weights})"
+    trained = _whole(manifest.description.get("context_length"))
+    a_token = _whole(manifest.description.get("kv_bytes_per_token"))
+    if not (trained and a_token):
+        return manifest.memory_bytes, f"{manifest.memory_bytes / _MIB:.0f} MiB ({weights})"
+    here = cache_tokens(trained)
+    usual = min(DEFAULT_CONTEXT_TOKENS, trained) * DEFAULT_CACHE_CONTEXTS
+    need = max(entry.length, manifest.memory_bytes + a_token * (here - usual))
+    cache = f"KV cache of {here} tokens {a_token * here / _MIB:.0f}"
+    return need, f"{need / _MIB:.0f} MiB ({weights}, {cache})"
+
+
+def check_memory(ref: object, need: tuple[int, str], memory_bytes: int) -> Reason | None:
+    """Whether a predicted need fits."""
+    size, words = need
+    if size <= memory_bytes:
         return None
     return Reason(
         "no_memory",
-        f"{manifest.ref} needs about {need} bytes of memory and {memory_bytes} are available: "
-        f"{need - memory_bytes} are missing",
+        f"{ref} needs about {words} and {memory_bytes / _MIB:.0f} MiB can be had:"
+        f" {(size - memory_bytes) / _MIB:.0f} MiB are missing",
     )
+
+
+def _whole(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _text(facts: Mapping[str, str]) -> str:

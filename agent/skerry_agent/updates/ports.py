@@ -63,8 +63,13 @@ class TrialOutcome:
 class Trier(Protocol):
     """Tries a model in a runner of its own."""
 
-    async def try_model(self, model: ModelFile, acceptance: Acceptance) -> TrialOutcome:
+    async def try_model(
+        self, model: ModelFile, acceptance: Acceptance, *, replaces: str | None = None
+    ) -> TrialOutcome:
         """Load the model beside the serving one and run the acceptance checks; the runner stays warm.
+
+        ``replaces`` is the digest of the file that serves in the slot now: where memory does not allow both,
+        it is unloaded until ``promote`` or ``discard``.
 
         A crash or a failed load is an outcome, not an exception. Cancelling it must leave nothing running
         that ``discard`` does not end.
@@ -83,8 +88,11 @@ class DeviceView(Protocol):
     def facts(self) -> Mapping[str, str]:
         """Labels, and ``arch`` as ``platform.machine()`` gives it."""
 
-    def model_memory_bytes(self) -> int:
-        """Memory that a model could have now, what serves not counted as used."""
+    def model_memory_bytes(self, replaces: str | None) -> int:
+        """Memory that a model could have in the place of this digest, with all unloaded that may be."""
+
+    def cache_tokens(self, trained_tokens: int) -> int:
+        """Cells of the KV cache of a model that was trained for so many tokens."""
 
 
 class Clock(Protocol):

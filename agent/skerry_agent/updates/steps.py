@@ -159,10 +159,11 @@ class Steps:
         manifest, entry = found
         if isinstance(entry, Reason):
             return Go("refused", {"reason": entry})
-        wrong = fit.check_memory(manifest, entry, self._device.model_memory_bytes())
+        need = fit.predict_memory(manifest, entry, self._device.cache_tokens)
+        memory_bytes = self._device.model_memory_bytes(self._serving(work.record.slot))
+        wrong = fit.check_memory(manifest.ref, need, memory_bytes)
         if wrong is not None:
-            need = manifest.memory_bytes or entry.length
-            return Go("refused", {"reason": wrong, "need_bytes": need})
+            return Go("refused", {"reason": wrong, "need_bytes": need[0]})
         await self._registry.pin(entry.sha256, entry.length)
         if await self._registry.stored(entry.sha256, entry.length) is None:
             # Reserves the room, so it is the check.
@@ -232,7 +233,7 @@ class Steps:
             return Go("failed", {"reason": Reason("file_missing", f"the file of {manifest.ref} is gone")})
         model = ModelFile(path=artifact.path, sha256=entry.sha256, label=artifact.ref)
         if not work.record.passed:
-            outcome = await self._run_trial(model, manifest)
+            outcome = await self._run_trial(model, manifest, self._serving(work.record.slot))
             if not outcome.passed:
                 reason = outcome.reason or Reason("trial_failed", f"{manifest.ref} failed its trial")
                 return Go("failed", {"reason": reason, "figures": dict(outcome.figures)})
@@ -248,12 +249,17 @@ class Steps:
             log.warning("promotion_failed", slot=work.record.slot, ref=artifact.ref, error=str(error))
         return Go("switched", {"passed": False})
 
-    async def _run_trial(self, model: ModelFile, manifest: Manifest) -> TrialOutcome:
+    def _serving(self, slot: str) -> str | None:
+        """Digest of the file that serves in a slot now."""
+        found = self._registry.slots_now.get(slot)
+        return found.active.file_sha256 if found is not None and found.active is not None else None
+
+    async def _run_trial(self, model: ModelFile, manifest: Manifest, replaces: str | None) -> TrialOutcome:
         deadline_s = manifest.acceptance.deadline_s + self._limits.trial_grace_s
         passed = False
         try:
             async with asyncio.timeout(deadline_s):
-                outcome = await self._trier.try_model(model, manifest.acceptance)
+                outcome = await self._trier.try_model(model, manifest.acceptance, replaces=replaces)
             passed = outcome.passed
         except TimeoutError:
             message = f"the trial of {manifest.ref} took longer than {deadline_s:g} s"

@@ -16,11 +16,8 @@ from skerry_protocol.gguf_check import read_model_header
 from skerry_protocol.gguf_header import GgufHeader
 from skerry_protocol.limits import DEFAULT_LIMITS
 from skerry_protocol.manifest import Acceptance, Chunk, FileEntry, Manifest, Variant, encode_manifest
-from skerry_protocol.model_description import ModelDescription, describe_model
+from skerry_protocol.model_description import DEFAULT_CONTEXT_TOKENS, ModelDescription, describe_model
 from skerry_protocol.names import ArtifactRef, target_path
-
-DEFAULT_CONTEXT_TOKENS = 2048
-"""The context at which a manifest states the need of memory: the agent's default."""
 
 _DESCRIBED = (
     "architecture",

@@ -5,7 +5,12 @@ import pytest
 
 from skerry_protocol.errors import ModelFileError
 from skerry_protocol.gguf_header import read_gguf_header
-from skerry_protocol.model_description import ModelDescription, describe_model, parameter_class
+from skerry_protocol.model_description import (
+    MemoryNeed,
+    ModelDescription,
+    describe_model,
+    parameter_class,
+)
 from support.gguf_bytes import GgufBytes, Tensor, number_entry, numbers_entry, text_entry
 from support.tiny_gguf import Quantization, write_tiny_gguf
 
@@ -125,12 +130,20 @@ def test_classes_of_size(parameters: int, expected: str) -> None:
 def test_memory_grows_with_context_and_holds_the_weights(tmp_path: Path) -> None:
     path = write_tiny_gguf(tmp_path / "m.gguf")
     description = describe_model(read_gguf_header(path.read_bytes()))
-    short = description.estimate_memory_bytes(context_tokens=256, batch_tokens=1)
-    long = description.estimate_memory_bytes(context_tokens=1256, batch_tokens=1)
+    short = description.memory_need(cache_tokens=256, batch_tokens=1)
+    long = description.memory_need(cache_tokens=1256, batch_tokens=1)
 
-    assert short > description.weights_bytes
-    # The cache, and one row of attention scores for each head.
-    assert long - short == 1000 * (description.kv_bytes_per_token + 4 * description.head_count)
+    assert short.weights_bytes == description.weights_bytes
+    assert long.cache_bytes - short.cache_bytes == 1000 * description.kv_bytes_per_token
+    assert long.total_bytes - short.total_bytes == 1000 * (description.kv_bytes_per_token + 6)
+    assert description.estimate_memory_bytes(context_tokens=628, batch_tokens=1) == long.total_bytes
+
+
+def test_a_memory_need_reads_as_numbers() -> None:
+    need = MemoryNeed(
+        weights_bytes=241 << 20, cache_bytes=48 << 20, compute_bytes=60 << 20, process_bytes=53 << 20
+    )
+    assert str(need) == "402 MiB (weights 241, KV cache 48, compute 60, process 53)"
 
 
 def test_a_header_without_an_architecture_is_refused() -> None:

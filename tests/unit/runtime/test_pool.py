@@ -82,7 +82,7 @@ class Nursery:
 
 
 def _limits(**changes: float) -> RuntimeLimits:
-    base = {"backoff_initial_s": 0.001, "keep_alive_s": 0, "load_timeout_s": 5, "drain_timeout_s": 5}
+    base = {"backoff_initial_s": 0.001, "keep_alive_s": -1, "load_timeout_s": 5, "drain_timeout_s": 5}
     return RuntimeLimits(**(base | changes))  # type: ignore[arg-type]  # a mix of int and float fields
 
 

@@ -1,16 +1,14 @@
 import platform
-from pathlib import Path
 
 from skerry_agent.updates import LinuxDevice
 
 
-def test_available_memory_counts_what_serves_now(tmp_path: Path) -> None:
-    meminfo = tmp_path / "meminfo"
-    meminfo.write_text("MemTotal:  4000 kB\nMemFree: 10 kB\nMemAvailable:    2048 kB\n")
-    device = LinuxDevice(lambda: {"site": "lab"}, lambda: 1000, meminfo)
-    assert device.model_memory_bytes() == 2048 * 1024 + 1000
+def test_a_device_tells_its_labels_and_what_the_runtime_knows_of_memory() -> None:
+    device = LinuxDevice(
+        memory=lambda replaces: 2000 if replaces else 1000,
+        cache_tokens=lambda trained: 2 * trained,
+        labels=lambda: {"site": "lab"},
+    )
+    assert (device.model_memory_bytes(None), device.model_memory_bytes("a" * 64)) == (1000, 2000)
+    assert device.cache_tokens(512) == 1024
     assert device.facts() == {"site": "lab", "arch": platform.machine()}
-
-
-def test_the_real_machine_has_memory() -> None:
-    assert LinuxDevice().model_memory_bytes() > 0

@@ -1,5 +1,6 @@
 """What is there: ``/api/tags``, ``/api/show``, ``/api/ps``, ``/api/version``."""
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,8 +17,11 @@ from skerry_agent.api.names import ollama_name
 from skerry_agent.api.ollama.modelfile import write_modelfile
 from skerry_agent.api.ollama.wire import JsonAnswer, Object, timestamp
 from skerry_agent.registry import InstalledArtifact, ModelNotFoundError
+from skerry_agent.runtime import ModelStatus
 from skerry_protocol.names import LOCAL_PREFIX
 
+FOR_EVER_S = 100 * 365 * 86_400.0
+"""How long a model stays that is in use, pinned, or kept for ever: a date is asked for."""
 OLLAMA_VERSION = "0.12.6"
 """The version of Ollama whose API this is. Clients look at it to know what they may ask for."""
 _UNITS = ((1_000_000_000, "B"), (1_000_000, "M"), (1_000, "K"))
@@ -56,20 +60,25 @@ async def list_running(_request: Request, answering: Answering) -> Response:
     models = []
     for status in answering.runners.status():
         artifact = artifacts.get(status.sha256)
-        if artifact is None or status.info is None or status.state != "ready":
+        if artifact is None or status.info is None or status.state != "ready" or status.role == "draining":
             continue
         models.append(
             {
                 "name": ollama_name(artifact.ref),
                 "model": ollama_name(artifact.ref),
-                "size": status.rss_bytes,
+                "size": status.memory_bytes or status.rss_bytes,
                 "digest": status.sha256,
                 "details": _details(artifact),
+                "expires_at": timestamp(time.time() + _left_s(status)),
                 "size_vram": 0,
                 "context_length": status.info.context_tokens,
             }
         )
     return JsonAnswer({"models": models})
+
+
+def _left_s(status: ModelStatus) -> float:
+    return FOR_EVER_S if status.keep_alive_left_s is None else status.keep_alive_left_s
 
 
 async def show_model(request: Request, answering: Answering) -> Response:

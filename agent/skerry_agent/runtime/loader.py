@@ -1,0 +1,80 @@
+"""The way of a model into a process: our look at its header, the prediction of its need, the start."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from skerry_agent.runtime.errors import ModelLoadError
+from skerry_agent.runtime.memory_need import predict_need
+from skerry_agent.runtime.meter import Meter
+from skerry_agent.runtime.model import ModelFile, RunnerOptions, RuntimeLimits
+from skerry_agent.runtime.places import Loaded
+from skerry_agent.runtime.runner import Runner
+from skerry_protocol.errors import ModelFileError
+from skerry_protocol.model_description import MemoryNeed
+
+
+class StartRunner(Protocol):
+    """Starts a runner; ``Runner.start`` is the real one."""
+
+    async def __call__(
+        self, model: ModelFile, *, options: RunnerOptions, limits: RuntimeLimits, meter: Meter
+    ) -> Runner:
+        """Start it, or raise ModelLoadError."""
+
+
+class Loader:
+    """Loads models for a pool.
+
+    Args:
+        check_header: See ``ModelPool``.
+        options: How runners run their models.
+        limits: Bounds and deadlines.
+        meter: Where to count.
+        clock: Monotonic time in seconds.
+        start_runner: ``Runner.start`` by default.
+    """
+
+    def __init__(
+        self,
+        check_header: Callable[[Path], object],
+        *,
+        options: RunnerOptions,
+        limits: RuntimeLimits,
+        meter: Meter,
+        clock: Callable[[], float],
+        start_runner: StartRunner | None,
+    ) -> None:
+        self._check_header = check_header
+        self._options = options
+        self._limits = limits
+        self._meter = meter
+        self._clock = clock
+        self._start_runner: StartRunner = start_runner or Runner.start
+
+    async def look_at(self, model: ModelFile) -> MemoryNeed:
+        """What the model will need.
+
+        Raises:
+            ModelLoadError: The file is refused, or cannot be read.
+        """
+        try:
+            description = await asyncio.to_thread(self._check_header, model.path)
+        except ModelFileError as error:
+            raise ModelLoadError(f"{model.label} is refused: {error}") from error
+        except OSError as error:
+            raise ModelLoadError(f"{model.label} cannot be read: {error}") from error
+        return predict_need(description, model.path, self._options)
+
+    async def start(self, model: ModelFile, need: MemoryNeed) -> Loaded:
+        """Start a runner in room that it has.
+
+        Raises:
+            ModelLoadError: It did not load.
+        """
+        began = self._clock()
+        runner = await self._start_runner(
+            model, options=self._options, limits=self._limits, meter=self._meter
+        )
+        return Loaded(runner, need, load_s=self._clock() - began)

@@ -1,0 +1,82 @@
+"""What a model's runner will hold, and what it holds: predicted from the header, corrected by measuring."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from skerry_agent.runtime.model import RunnerOptions
+from skerry_agent.runtime.system_memory import ProcessMemory
+from skerry_protocol.model_description import DEFAULT_CACHE_CONTEXTS, MemoryNeed, ModelDescription
+
+
+def predict_need(description: object, path: Path, options: RunnerOptions) -> MemoryNeed:
+    """What a runner of this model needs with these options.
+
+    Args:
+        description: What our look at the header found; only the file's size counts if it is no
+            ModelDescription.
+        path: The file.
+        options: How it will run.
+    """
+    if not isinstance(description, ModelDescription):
+        return MemoryNeed(weights_bytes=_size(path), cache_bytes=0, compute_bytes=0, process_bytes=0)
+    kept = options.max_prefixes if options.share_prefixes != "off" else 0
+    return description.memory_need(
+        cache_tokens=cache_tokens(options, description.context_length),
+        batch_tokens=max(options.batch_tokens, options.slots),
+        sequences=options.slots + kept,
+    )
+
+
+def cache_tokens(options: RunnerOptions, trained_tokens: int) -> int:
+    """Cells of the KV cache that the engine makes.
+
+    Args:
+        options: How the model will run.
+        trained_tokens: The longest context that it was trained for; 0 if that is not known.
+    """
+    context = min(options.context_tokens, trained_tokens or options.context_tokens)
+    return max(context, options.kv_tokens or context * DEFAULT_CACHE_CONTEXTS)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+@dataclass(slots=True)
+class Holding:
+    """The memory of one runner.
+
+    What a runner holds right after loading is measured: weights, cache, tables. Its compute buffers it
+    touches only as prompts get longer, so their prediction stays on top until more than that was seen.
+    """
+
+    need: MemoryNeed
+    _loaded_bytes: int | None = None
+    _peak_bytes: int = 0
+
+    @property
+    def measured_bytes(self) -> int | None:
+        """The most that was seen; None before the first measurement."""
+        return self._peak_bytes or None
+
+    @property
+    def bytes(self) -> int:
+        """What to count for it."""
+        if self._loaded_bytes is None:
+            return self.need.total_bytes
+        return max(self._peak_bytes, self._loaded_bytes + self.need.compute_bytes)
+
+    def measure(self, now: ProcessMemory) -> None:
+        """Take a measurement; the first one is that of the loaded, unused model.
+
+        Weights count in full, also when the kernel has dropped some of their pages for now.
+        """
+        if not now.private_bytes:
+            return
+        held = now.private_bytes + max(now.file_bytes, self.need.weights_bytes)
+        if self._loaded_bytes is None:
+            self._loaded_bytes = held
+        self._peak_bytes = max(self._peak_bytes, held)
