@@ -5,6 +5,7 @@ shares another's cells sees what that one put there.
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from skerry_agent.runtime.embedding import Pooling
 from skerry_agent.runtime.engine import Engine, EngineOptions
 from skerry_agent.runtime.engine_ports import EngineBrokenError, NoRoomError, Part
 from skerry_agent.runtime.errors import InvalidRequestError
+from skerry_agent.runtime.prefix_store import PrefixStore
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.requests import Candidate, GenerateRequest, TokenLogprobs
 from skerry_agent.runtime.wire import (
@@ -119,6 +121,17 @@ class ScriptedModel:
                 del cell[sequence]
         self._collect()
 
+    def save_state(self, sequence: int) -> bytearray:
+        return bytearray(str(self.text_of(sequence)), "ascii")
+
+    def load_state(self, sequence: int, state: memoryview, length: int) -> bool:
+        tokens = [int(token) for token in bytes(state).decode()[1:-1].split(",")]
+        if len(tokens) != length:
+            return False
+        assert not self.text_of(sequence)
+        self.cells += [{sequence: (position, token)} for position, token in enumerate(tokens)]
+        return True
+
     def _collect(self) -> None:
         self.cells = [cell for cell in self.cells if cell]
 
@@ -189,6 +202,7 @@ class EngineBench:
         *,
         template: ChatTemplate | TemplateBrokenError | None = None,
         options: EngineOptions | None = None,
+        store: PrefixStore | None = None,
     ) -> None:
         self.events: list[FromRunner] = []
         self.broken: list[EngineBrokenError] = []
@@ -200,6 +214,7 @@ class EngineBench:
             on_broken=self._take_broken,
             open_embed_model=ScriptedEmbedModel,
             options=options,
+            store=store,
         )
         self._threads = self.engine.start()
 
@@ -241,8 +256,18 @@ class EngineBench:
         end = self.end(number)
         return self.text(number), end
 
+    def writers(self) -> list[threading.Thread]:
+        """Threads that save prefixes, after the engine has come to rest."""
+        deadline = time.monotonic() + 0.2
+        while time.monotonic() < deadline:
+            found = [thread for thread in threading.enumerate() if thread.name == "prefix-writer"]
+            if found:
+                return found
+            time.sleep(0.005)  # the engine rests just after the last message
+        return []
+
     def close(self) -> None:
-        """End the threads."""
+        """End the threads; again is fine."""
         self.engine.close()
         for thread in self._threads:
             thread.join(5)

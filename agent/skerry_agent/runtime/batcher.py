@@ -136,14 +136,17 @@ class Batcher:
     def _plan(self) -> list[tuple[JobState, Part]]:
         """The next step: first a token of each answer, then pieces of prompts, as many as fit."""
         planned: list[tuple[JobState, Part]] = []
+        reading: list[JobState] = []
         for job in self.active:
-            if job.decoding and len(planned) < self._model.batch_tokens:
+            if not job.decoding:
+                reading.append(job)
+            elif len(planned) < self._model.batch_tokens:
                 planned.append((job, self._part(job, 1)))
         budget = self._chunk.tokens(len(planned))
         self._stats.chunk_tokens = budget
-        for job in self.active:
-            if job.decoding or budget <= 0:
-                continue
+        for job in reading:
+            if budget <= 0:
+                break
             piece = min(job.pending, budget)
             planned.append((job, self._part(job, piece)))
             budget -= piece
@@ -196,9 +199,9 @@ class Batcher:
                 self._model.cut(part.sequence, part.position)
             return
         took = time.perf_counter() - began
-        decoding = sum(job.decoding_before(part) for job, part in planned)
-        prompt_tokens = sum(len(part.tokens) for job, part in planned if not job.decoding_before(part))
-        self._chunk.observe(took, decoding=decoding, prompt_tokens=prompt_tokens)
+        prompt_parts = [part for job, part in planned if not job.decoding_before(part)]
+        prompt_tokens = sum(len(part.tokens) for part in prompt_parts)
+        self._chunk.observe(took, decoding=len(planned) - len(prompt_parts), prompt_tokens=prompt_tokens)
         self._stats.steps += 1
         self._stats.decode_s += took
         self._stats.prompt_tokens += prompt_tokens

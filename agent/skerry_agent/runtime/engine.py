@@ -19,6 +19,8 @@ from skerry_agent.runtime.fair_queue import FairQueue
 from skerry_agent.runtime.intake import Intake, Preparer
 from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.kv_cache import KvCache
+from skerry_agent.runtime.prefix_saver import PrefixSaver
+from skerry_agent.runtime.prefix_store import PrefixStore
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.requests import EmbedRequest, GenerateRequest
 from skerry_agent.runtime.thread_governor import ThreadControl
@@ -56,6 +58,7 @@ class Engine:
         open_embed_model: Makes the context for vectors.
         threads: Adapts the model's threads after each step; None leaves them.
         options: How it works.
+        store: Where prefixes are saved; None saves none.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Engine:
         open_embed_model: Callable[[], EmbedModel],
         threads: ThreadControl | None = None,
         options: EngineOptions | None = None,
+        store: PrefixStore | None = None,
     ) -> None:
         options = options or EngineOptions()
         self._emit = emit
@@ -83,6 +87,12 @@ class Engine:
             share=options.share_prefixes,
             stats=self._stats,
         )
+        self._saver: PrefixSaver | None = None
+        if store is not None and options.share_prefixes != "off" and model.shares:
+            everybody = options.share_prefixes == "all"
+            self._saver = PrefixSaver(store, model, self._kv, all_clients=everybody)
+            self._saver.restore()
+            self._stats.restored_tokens = self._saver.restored_tokens
         self._intake = Intake()
         self._prepare = Preparer(model, reader)
         self._embedder = Embedder(open_embed_model)
@@ -185,6 +195,8 @@ class Engine:
             if self._threads is not None:
                 self._threads.after_step()
             self._send_stats()
+            if self._saver is not None and not self._batcher.places:
+                self._saver.at_rest(lambda: len(self._queue) > 0)
 
     def _step(self) -> None:
         if said := self._embedder.step():

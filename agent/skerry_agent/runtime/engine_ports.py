@@ -93,5 +93,11 @@ class Model(Vocabulary, Protocol):
     def share(self, source: int, target: int, start: int, end: int) -> None:
         """Let ``target`` hold the cells of ``source`` at these positions as well, in place of its own."""
 
+    def save_state(self, sequence: int) -> bytearray:
+        """What the cache holds of a sequence."""
+
+    def load_state(self, sequence: int, state: memoryview, length: int) -> bool:
+        """Fill an empty sequence; False, and it is empty still, when the state does not fit."""
+
     def cut(self, sequence: int, length: int) -> None:
         """Keep the first ``length`` tokens of a sequence; 0 frees it."""

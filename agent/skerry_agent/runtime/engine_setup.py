@@ -4,6 +4,9 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import llama_cpp
+from llama_cpp import llama_cpp as lib
+
 from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
 from skerry_agent.runtime.cpu_times import CpuClock
 from skerry_agent.runtime.engine import Engine, EngineOptions
@@ -11,6 +14,7 @@ from skerry_agent.runtime.engine_ports import EngineBrokenError
 from skerry_agent.runtime.llama_context import ContextOptions, LlamaContext
 from skerry_agent.runtime.llama_embed_context import LlamaEmbedContext
 from skerry_agent.runtime.llama_model import LlamaModel
+from skerry_agent.runtime.prefix_store import PrefixStore, StoreLimits
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.thread_governor import ThreadControl, ThreadGovernor
 from skerry_agent.runtime.wire import FromRunner, Load, Ready
@@ -47,6 +51,7 @@ def load_engine(
         options=EngineOptions(
             slots=load.slots, step_target_s=load.step_target_s, share_prefixes=load.share_prefixes
         ),
+        store=_prefix_store(load),
     )
     return engine, _ready(model, context, has_chat_template=isinstance(template, ChatTemplate))
 
@@ -71,6 +76,18 @@ def _thread_control(load: Load, context: LlamaContext) -> ThreadControl | None:
     control = ThreadControl(ThreadGovernor(load.threads, clock.cores), clock, context.set_threads)
     control.after_step()
     return control
+
+
+def _prefix_store(load: Load) -> PrefixStore | None:
+    if not load.prefix_folder:
+        return None
+    library = Path(lib._lib._name).stat()  # noqa: SLF001 - the only way to the file that was loaded
+    build = f"{llama_cpp.__version__} {library.st_size} {library.st_mtime_ns}"
+    return PrefixStore(
+        Path(load.prefix_folder),
+        key=f"{load.model_sha256} f16 {build}",
+        limits=StoreLimits(load.prefix_max_bytes, load.prefix_daily_bytes),
+    )
 
 
 def _template(model: LlamaModel) -> ChatTemplate | TemplateBrokenError | None:

@@ -4,8 +4,10 @@ The counting is exact, so that llama.cpp is never asked for cells that it does n
 here: sharing a prefix marks its cells as belonging to one more sequence.
 """
 
+import contextlib
+import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,6 +18,9 @@ MIN_SHARED_TOKENS = 8
 HALF_LIFE_S = 600.0
 """A prefix that was not used for so long is worth half."""
 MIN_EVICTED_TOKENS = 64
+
+
+Lend = Callable[[], contextlib.AbstractContextManager[int | None]]
 
 
 class Cells(Protocol):
@@ -121,13 +126,56 @@ class KvCache:
         self._running.add(number)
         return Held(number, domain, node)
 
-    def _match(self, tokens: list[int], domain: str | None) -> Node:
-        if domain is None:
-            return Node([], 0, None, 0.0)
+    def begin_empty(self, domain: str) -> Held | None:
+        """Start a sequence with nothing of what is known, whose tokens others may share later."""
+        if not self._free and not self._evict_sequence():
+            return None
+        number = self._free.pop()
+        root = self._root(domain)
+        root.ends.add(number)
+        self._running.add(number)
+        return Held(number, domain, root)
+
+    def hot(self, min_hits: int, min_tokens: int) -> Iterator[tuple[str, list[int], Lend]]:
+        """Prefixes that many requests began with: (domain, tokens, a way to get a sequence of just those).
+
+        Of prefixes of each other the longest that is hot comes only.
+        """
+        for domain, root in list(self._roots.items()):
+            stack = [root]
+            while stack:
+                node = stack.pop()
+                hotter = [child for child in node.children.values() if child.hits >= min_hits]
+                stack += hotter
+                if node.parent is not None and not hotter and node.end >= min_tokens:
+                    yield domain, node.path(), functools.partial(self._lend, node)
+
+    @contextlib.contextmanager
+    def _lend(self, node: Node) -> Iterator[int | None]:
+        """A sequence that holds the cells of a node and those above it, for as long as it is needed."""
+        source = node.holder()
+        if source is None or not self._free:
+            yield None
+            return
+        number = self._free.pop()
+        self._cells.share(source, number, 0, node.end)
+        try:
+            yield number
+        finally:
+            self._cells.cut(number, 0)
+            self._free.append(number)
+
+    def _root(self, domain: str) -> Node:
         root = self._roots.get(domain)
         if root is None:
             self._roots = {name: root for name, root in self._roots.items() if root.children or root.ends}
             root = self._roots[domain] = Node([], 0, None, 0.0)
+        return root
+
+    def _match(self, tokens: list[int], domain: str | None) -> Node:
+        if domain is None:
+            return Node([], 0, None, 0.0)
+        root = self._root(domain)
         node, length = find(root, tokens[:-1])
         if length < MIN_SHARED_TOKENS:
             return root

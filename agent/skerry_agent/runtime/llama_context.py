@@ -218,6 +218,33 @@ class LlamaContext:
             # A recurrent state cannot be cut in the middle; all of it can always go.
             raise RuntimeError("this model's memory cannot be cut there")
 
+    def save_state(self, sequence: int) -> bytearray:
+        """What llama.cpp holds of a sequence: the cells of its positions."""
+        self._check(sequence)
+        state = bytearray(lib.llama_state_seq_get_size(self._context, sequence))
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer(state)
+        written = lib.llama_state_seq_get_data(self._context, buffer, len(state), sequence)
+        if written != len(state):
+            raise RuntimeError("llama.cpp did not give the state of a sequence")
+        return state
+
+    def load_state(self, sequence: int, state: memoryview, length: int) -> bool:
+        """Fill an empty sequence with what ``save_state`` gave; False, and it is empty, when that fails.
+
+        llama.cpp ends the process on a state that is not whole: check its digest before.
+        """
+        self._check(sequence)
+        buffer = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        taken = lib.llama_state_seq_set_data(self._context, buffer, len(state), sequence)
+        ends = (
+            lib.llama_memory_seq_pos_min(self._memory, sequence),
+            lib.llama_memory_seq_pos_max(self._memory, sequence),
+        )
+        if taken == len(state) and ends == (0, length - 1):
+            return True
+        self.cut(sequence, 0)
+        return False
+
     def _check(self, sequence: int) -> None:
         if not 0 <= sequence < self.sequences:
             raise ValueError(f"there is no sequence {sequence}")  # llama.cpp would abort

@@ -46,6 +46,10 @@ class RunnerOptions:
             requests of the same client, or nobody. What is shared is felt in the time that an answer takes.
         adapt_threads: Use fewer threads while other processes need the cores.
         nice: Added to the niceness of the process.
+        prefix_folder: Where prefixes that repeat are saved, to be there after a restart; None saves none.
+            What is saved holds prompts in readable form (mode 0600).
+        prefix_max_bytes: All saved prefixes together, of all models.
+        prefix_daily_bytes: What may be written of them within 24 hours.
     """
 
     context_tokens: int = 2048
@@ -58,6 +62,9 @@ class RunnerOptions:
     share_prefixes: Literal["all", "client", "off"] = "all"
     adapt_threads: bool = True
     nice: int = 0
+    prefix_folder: Path | None = None
+    prefix_max_bytes: int = 256 * MiB
+    prefix_daily_bytes: int = 256 * MiB
 
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""

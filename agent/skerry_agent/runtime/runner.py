@@ -283,6 +283,10 @@ class Runner:
             share_prefixes=options.share_prefixes,
             adapt_threads=options.adapt_threads,
             nice=options.nice,
+            model_sha256=self.model.sha256,
+            prefix_folder=str(options.prefix_folder or ""),
+            prefix_max_bytes=options.prefix_max_bytes,
+            prefix_daily_bytes=options.prefix_daily_bytes,
         )
         await self.send(encode(load))
         answer = await asyncio.shield(self._first)

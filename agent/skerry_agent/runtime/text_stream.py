@@ -29,6 +29,8 @@ class TextStream:
         """
         if self.stopped:
             raise RuntimeError("the text has ended at a stop string already")
+        if not self._stop:
+            return self._decoder.decode(piece)
         self._held += self._decoder.decode(piece)
         if not self._held:
             return ""

@@ -40,6 +40,10 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     share_prefixes: Literal["all", "client", "off"] = "all"
     adapt_threads: bool = True
     nice: int = 0
+    model_sha256: str = ""
+    prefix_folder: str = ""
+    prefix_max_bytes: int = 0
+    prefix_daily_bytes: int = 0
 
 
 class Submit(msgspec.Struct, frozen=True, tag="submit"):

@@ -1,0 +1,149 @@
+"""Decides which prefixes are worth saving, and moves them between the model's cache and the disk."""
+
+import functools
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from skerry_agent.runtime.kv_cache import KvCache
+from skerry_agent.runtime.prefix_store import Head, PrefixStore
+
+MAX_REMEMBERED = 256
+
+
+class States(Protocol):
+    """The part of the model that is used here."""
+
+    kv_tokens: int
+    context_tokens: int
+    vocabulary: int
+
+    def save_state(self, sequence: int) -> bytearray:
+        """What llama.cpp holds of a sequence."""
+
+    def load_state(self, sequence: int, state: memoryview, length: int) -> bool:
+        """Fill an empty sequence; False, and it is empty still, when llama.cpp does not take the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaverLimits:
+    """What is worth saving.
+
+    Attributes:
+        min_hits: So many other requests have to have begun with a prefix.
+        min_tokens: A shorter one is computed as fast as it is read.
+        restore_share: The most that restored prefixes take of the cache's cells.
+    """
+
+    min_hits: int = 3
+    min_tokens: int = 64
+    restore_share: float = 0.5
+
+
+class PrefixSaver:
+    """Belongs to the engine's thread; only the writing is done by another.
+
+    Args:
+        store: The disk.
+        states: The model.
+        kv: Its cache.
+        all_clients: Whether prefixes are shared by all (then those of single clients are of no use).
+        limits: What is worth saving.
+    """
+
+    def __init__(
+        self,
+        store: PrefixStore,
+        states: States,
+        kv: KvCache,
+        *,
+        all_clients: bool,
+        limits: SaverLimits | None = None,
+    ) -> None:
+        self._store = store
+        self._states = states
+        self._kv = kv
+        self._all_clients = all_clients
+        self._limits = limits or SaverLimits()
+        self._settled: dict[bytes, None] = {}
+        self._writer: threading.Thread | None = None
+        self.restored_tokens = 0
+
+    def restore(self) -> None:
+        """Fill the cache with what is saved, the last used first. Before the first request."""
+        room = int(self._states.kv_tokens * self._limits.restore_share)
+
+        def take(head: Head, state: memoryview) -> bool:
+            length = len(head.tokens)
+            if self._all_clients and head.domain:
+                return True
+            usable = 0 < length < self._states.context_tokens
+            if not usable or not all(0 <= token < self._states.vocabulary for token in head.tokens):
+                self._store.forget(head)
+                return True
+            if self.restored_tokens + length > room:
+                return False
+            return self._take(head, state)
+
+        self._quietly(lambda: self._store.restore(take))
+
+    def _take(self, head: Head, state: memoryview) -> bool:
+        held = self._kv.begin_empty(head.domain)
+        if held is None:
+            return False
+        if not self._states.load_state(held.number, state, len(head.tokens)):
+            self._store.forget(head)
+            self._kv.finish(held, None)
+            return True
+        self._kv.grow(held, len(head.tokens))
+        self._kv.finish(held, head.tokens)
+        self.restored_tokens += len(head.tokens)
+        return True
+
+    def at_rest(self, wanted: Callable[[], bool]) -> None:
+        """Save what has become worth it, while nobody waits for the engine.
+
+        Args:
+            wanted: Says whether somebody waits by now.
+        """
+        if self._writer is not None and self._writer.is_alive():
+            return
+        limits = self._limits
+        for domain, tokens, lend in self._kv.hot(limits.min_hits, limits.min_tokens):
+            head = Head(domain, tokens)
+            if (name := _name(head)) in self._settled:
+                continue
+            if wanted():
+                return
+            self._settle(name)
+            if self._store.has(head):
+                self._quietly(functools.partial(self._store.used, head))
+                continue
+            with lend() as sequence:
+                state = None if sequence is None else self._states.save_state(sequence)
+            if state is not None:
+                # One at a time: the next one has its turn when the engine rests again.
+                self._write(head, state)
+                return
+
+    def _write(self, head: Head, state: bytearray) -> None:
+        work = (functools.partial(self._store.save, head, state),)
+        self._writer = threading.Thread(target=self._quietly, args=work, name="prefix-writer", daemon=True)
+        self._writer.start()
+
+    def _settle(self, name: bytes) -> None:
+        self._settled[name] = None
+        while len(self._settled) > MAX_REMEMBERED:
+            del self._settled[next(iter(self._settled))]
+
+    def _quietly(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except OSError as error:
+            sys.stderr.write(f"saved prefixes: {type(error).__name__} ({error.strerror})\n")
+
+
+def _name(head: Head) -> bytes:
+    return b"%d %s %d" % (hash(tuple(head.tokens)), head.domain.encode(), len(head.tokens))
