@@ -1,6 +1,7 @@
 """The local HTTP API for programs on this device: OpenAI's under ``/v1/``, Ollama's under ``/api/``."""
 
-from skerry_agent.api.app import ApiOptions, ApiParts, create_api
+from skerry_agent.api.app import create_api
+from skerry_agent.api.parts import ApiOptions, ApiParts
 from skerry_agent.api.ports import FleetUpdates, Models, Runners, Tokens
 from skerry_agent.api.presets import PresetStore
 

@@ -1,10 +1,7 @@
 """The application: routes of the local API behind the guard; each dialect is imported when first spoken."""
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
 
-import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -18,42 +15,12 @@ from skerry_agent.api.errors import on_agent_error, on_http_error, on_unexpected
 from skerry_agent.api.gate import Gate, Handler
 from skerry_agent.api.guard import Guard
 from skerry_agent.api.metrics import CONTENT_TYPE, format_metrics
-from skerry_agent.api.ports import FleetUpdates, Models, Runners, Tokens
-from skerry_agent.api.presets import PresetStore
+from skerry_agent.api.parts import ApiOptions, ApiParts
 from skerry_agent.errors import AgentError
-from skerry_agent.events import EventSink
 from skerry_protocol.errors import ProtocolError
-
-log = structlog.get_logger(__name__)
 
 OPENAI = "skerry_agent.api.openai"
 OLLAMA = "skerry_agent.api.ollama"
-
-
-@dataclass(frozen=True, slots=True)
-class ApiOptions:
-    """The API's slice of the settings; times in seconds, sizes in bytes."""
-
-    allowed_hosts: frozenset[str]
-    max_body_bytes: int
-    request_timeout_s: float
-    require_token: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ApiParts:
-    """What the API works with.
-
-    Attributes:
-        fleet: The fleet's side of the daemon, while there is one.
-    """
-
-    models: Models
-    runners: Runners
-    tokens: Tokens
-    presets: PresetStore
-    events: EventSink
-    fleet: Callable[[], FleetUpdates | None] = lambda: None
 
 
 def create_api(parts: ApiParts, options: ApiOptions) -> Starlette:

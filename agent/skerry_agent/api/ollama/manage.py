@@ -9,7 +9,6 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from skerry_agent.api.answering import Answering
-from skerry_agent.api.app import ApiParts
 from skerry_agent.api.catalog import Served
 from skerry_agent.api.decoding import decode_body
 from skerry_agent.api.errors import BadRequestError
@@ -18,6 +17,7 @@ from skerry_agent.api.ollama.modelfile import Modelfile, read_modelfile
 from skerry_agent.api.ollama.requests import OllamaMessage
 from skerry_agent.api.ollama.wire import NDJSON, JsonAnswer, Object, line
 from skerry_agent.api.options import read_options
+from skerry_agent.api.parts import ApiParts
 from skerry_agent.api.presets import Preset, PresetMessage, preset_name
 from skerry_agent.registry import InstalledArtifact, ModelNotFoundError
 from skerry_protocol.names import LOCAL_PREFIX

@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from skerry_agent.api.answering import Answering
-from skerry_agent.api.app import ApiParts
 from skerry_agent.api.decoding import decode_body
 from skerry_agent.api.errors import BadRequestError
 from skerry_agent.api.names import canonical_name
 from skerry_agent.api.ollama.wire import NDJSON, JsonAnswer, Object, error_line, line
+from skerry_agent.api.parts import ApiParts
 from skerry_agent.api.ports import FleetUpdates
 from skerry_agent.errors import AgentError, UsageError
 from skerry_agent.registry import ModelNotFoundError
