@@ -55,6 +55,7 @@ class ScriptedModel:
         self.sequences = sequences
         self.shares = shares
         self.vocabulary = END + 1
+        self.max_saved_tokens = context
         self.decoded: list[list[Part]] = []
         self.before_decode: Callable[[Sequence[Part]], None] = lambda _: None
         self.specials: list[bool] = []

@@ -63,6 +63,7 @@ class Model(Vocabulary, Protocol):
         sequences: Numbers of sequences, from 0, that the cache knows.
         shares: Whether a sequence can begin with another's cells.
         vocabulary: How many tokens it knows, from 0.
+        max_saved_tokens: The longest sequence whose saved state is whole.
     """
 
     context_tokens: int
@@ -71,6 +72,7 @@ class Model(Vocabulary, Protocol):
     sequences: int
     shares: bool
     vocabulary: int
+    max_saved_tokens: int
 
     def piece(self, token: int) -> bytes:
         """The bytes of a token."""

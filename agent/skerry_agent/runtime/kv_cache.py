@@ -20,7 +20,7 @@ HALF_LIFE_S = 600.0
 MIN_EVICTED_TOKENS = 64
 
 
-Lend = Callable[[], contextlib.AbstractContextManager[int | None]]
+Lend = Callable[[int], contextlib.AbstractContextManager[int | None]]
 
 
 class Cells(Protocol):
@@ -151,14 +151,14 @@ class KvCache:
                     yield domain, node.path(), functools.partial(self._lend, node)
 
     @contextlib.contextmanager
-    def _lend(self, node: Node) -> Iterator[int | None]:
-        """A sequence that holds the cells of a node and those above it, for as long as it is needed."""
+    def _lend(self, node: Node, length: int) -> Iterator[int | None]:
+        """A sequence that holds the first cells of a node and those above it, for as long as it is needed."""
         source = node.holder()
         if source is None or not self._free:
             yield None
             return
         number = self._free.pop()
-        self._cells.share(source, number, 0, node.end)
+        self._cells.share(source, number, 0, min(length, node.end))
         try:
             yield number
         finally:

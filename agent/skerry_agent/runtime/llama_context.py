@@ -71,6 +71,8 @@ class LlamaContext:
         self.kv_tokens = int(lib.llama_n_ctx(self._context))
         self.batch_tokens = min(options.batch_tokens, int(lib.llama_n_batch(self._context)))
         self._outputs: frozenset[int] = frozenset()
+        # Of the layers with a sliding window llama.cpp saves just that.
+        self.max_saved_tokens = model.sliding_window - 1 if model.sliding_window else self.context_tokens
         self._row_type = ctypes.c_float * model.vocabulary
         self._make_batch()
 

@@ -54,6 +54,7 @@ class LlamaModel:
     Attributes:
         pointer: llama.cpp's model.
         vocabulary_pointer: llama.cpp's vocabulary.
+        sliding_window: How many tokens back some layers look at most; 0 when all look at all.
         unshareable: Why sequences of this model cannot share a prefix; None when they can.
 
     Raises:
@@ -71,6 +72,7 @@ class LlamaModel:
         self._refuse_other_kinds()
         self.vocabulary = int(lib.llama_vocab_n_tokens(vocab))
         self.train_context_tokens = int(lib.llama_model_n_ctx_train(self._model))
+        self.sliding_window = int(lib.llama_model_n_swa(self._model))
         self.unshareable = self._why_unshareable()
         self._pieces: dict[int, bytes] = {}
 

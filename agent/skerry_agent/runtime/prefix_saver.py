@@ -14,11 +14,16 @@ MAX_REMEMBERED = 256
 
 
 class States(Protocol):
-    """The part of the model that is used here."""
+    """The part of the model that is used here.
+
+    Attributes:
+        max_saved_tokens: Of a longer sequence llama.cpp's state is not whole.
+    """
 
     kv_tokens: int
     context_tokens: int
     vocabulary: int
+    max_saved_tokens: int
 
     def save_state(self, sequence: int) -> bytearray:
         """What llama.cpp holds of a sequence."""
@@ -112,7 +117,7 @@ class PrefixSaver:
             return
         limits = self._limits
         for domain, tokens, lend in self._kv.hot(limits.min_hits, limits.min_tokens):
-            head = Head(domain, tokens)
+            head = Head(domain, tokens[: self._states.max_saved_tokens])
             if (name := _name(head)) in self._settled:
                 continue
             if wanted():
@@ -121,7 +126,7 @@ class PrefixSaver:
             if self._store.has(head):
                 self._quietly(functools.partial(self._store.used, head))
                 continue
-            with lend() as sequence:
+            with lend(len(head.tokens)) as sequence:
                 state = None if sequence is None else self._states.save_state(sequence)
             if state is not None:
                 # One at a time: the next one has its turn when the engine rests again.
