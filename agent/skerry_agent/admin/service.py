@@ -302,6 +302,7 @@ def _runner_entry(status: ModelStatus) -> dict[str, Any]:
         "keep_alive_left_s": status.keep_alive_left_s,
         "retry_after_s": status.retry_after_s,
         "leases": status.leases,
+        "load_fraction": status.load_fraction,
         "last_error": status.last_error,
     }
 

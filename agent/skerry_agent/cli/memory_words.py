@@ -12,6 +12,8 @@ def in_memory(runner: dict[str, Any]) -> str:
     words = str(runner["state"]).replace("_", " ")
     if runner["role"] != "serving":
         words = f"{runner['role']}, {words}"
+    if runner["load_fraction"] is not None:
+        return f"{words}, {100 * runner['load_fraction']:.0f} %"
     if runner["retry_after_s"]:
         return f"{words}, again in {_duration(runner['retry_after_s'])}"
     if runner["leases"]:

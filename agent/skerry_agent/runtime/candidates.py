@@ -37,7 +37,7 @@ class Candidates:
             need,
             promise=lambda: roster.claims.append(claim),
             counts=False,
-            unload=make_room,
+            unload=lambda: make_room,
             reason="for_trial",
             replaces=replaces if make_room else None,
         )

@@ -19,9 +19,15 @@ class StartRunner(Protocol):
     """Starts a runner; ``Runner.start`` is the real one."""
 
     async def __call__(
-        self, model: ModelFile, *, options: RunnerOptions, limits: RuntimeLimits, meter: Meter
+        self,
+        model: ModelFile,
+        *,
+        options: RunnerOptions,
+        limits: RuntimeLimits,
+        meter: Meter,
+        on_spawn: Callable[[int], None],
     ) -> Runner:
-        """Start it, or raise ModelLoadError."""
+        """Start it, or raise ModelLoadError; tell ``on_spawn`` the process id before the model is loaded."""
 
 
 class Loader:
@@ -67,14 +73,16 @@ class Loader:
             raise ModelLoadError(f"{model.label} cannot be read: {error}") from error
         return predict_need(description, model.path, self._options)
 
-    async def start(self, model: ModelFile, need: MemoryNeed) -> Loaded:
-        """Start a runner in room that it has.
+    async def start(
+        self, model: ModelFile, need: MemoryNeed, on_spawn: Callable[[int], None] = lambda _pid: None
+    ) -> Loaded:
+        """Start a runner in room that it has; ``on_spawn`` is told its process id at once.
 
         Raises:
             ModelLoadError: It did not load.
         """
         began = self._clock()
         runner = await self._start_runner(
-            model, options=self._options, limits=self._limits, meter=self._meter
+            model, options=self._options, limits=self._limits, meter=self._meter, on_spawn=on_spawn
         )
         return Loaded(runner, need, load_s=self._clock() - began)

@@ -68,6 +68,7 @@ class Place:
         loaded: Its serving runner.
         loading: The task that loads it; all leases wait for the same one.
         need: What it was predicted to need when it was last looked at.
+        loading_pid: The process into which it is loaded.
         reserved: The task has room and makes the runner now.
         waiters: Requests that wait for the task.
         crashed: The last runner crashed or did not load, and no other was started since.
@@ -89,13 +90,17 @@ class Place:
         self.restarts = 0
         self.refusal: str | None = None
         self.pinned = False
-        self.load_fraction: float | None = None
+        self.loading_pid: int | None = None
         self.demand = Demand()
         self.history = CrashHistory(limits)
         self.open = asyncio.Event()
         self.open.set()
         self.retry: asyncio.TimerHandle | None = None
         self._holds = 0
+
+    def spawned(self, pid: int) -> None:
+        """Its process was started."""
+        self.loading_pid = pid
 
     def hold_back(self) -> None:
         """Let new requests wait until as many calls of ``let_in``."""
@@ -141,7 +146,7 @@ class Place:
             last=replaced,
         )
 
-    def status(self, now: float) -> ModelStatus | None:
+    def status(self, now: float, load_fraction: float | None = None) -> ModelStatus | None:
         """How it stands; None when it is merely unloaded."""
         if self.loaded is not None:
             return runner_status(
@@ -180,7 +185,7 @@ class Place:
             predicted_bytes=need,
             pinned=self.pinned,
             retry_after_s=self.history.out_of_service_s(now),
-            load_fraction=self.load_fraction if self.reserved else None,
+            load_fraction=load_fraction,
         )
 
 
@@ -193,7 +198,7 @@ class Claim:
         need: What it will hold.
         promise: Called at the moment at which it gets the room.
         counts: Whether it counts towards ``max_loaded``.
-        unload: Whether others may be unloaded for it.
+        unload: Asked each time: whether others may be unloaded for it.
         reason: As what that is counted.
         replaces: The digest that it is to replace: unloaded when others are not enough, though it be pinned.
         kept: The replaced place, once it was unloaded: it takes no requests until it is let in again.
@@ -203,7 +208,7 @@ class Claim:
     need: MemoryNeed
     promise: Callable[[], None]
     counts: bool = True
-    unload: bool = True
+    unload: Callable[[], bool] = lambda: True
     reason: UnloadReason = "for_model"
     replaces: str | None = None
     kept: list[Place] = field(default_factory=list)

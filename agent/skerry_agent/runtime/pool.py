@@ -208,7 +208,7 @@ class ModelPool:
         """What is loaded, loading, crashed or out of service, now."""
         now, roster = self._clock(), self._roster
         self._room.measure()
-        serving = [place.status(now) for place in roster.places.values()]
+        serving = [place.status(now, self._room.load_fraction(place)) for place in roster.places.values()]
         return [
             *(status for status in serving if status is not None),
             *(runner_status(loaded, "candidate", now=now) for loaded in roster.candidates),
@@ -289,19 +289,22 @@ class ModelPool:
             place.pinned = model.sha256 in self._pinned
         return place
 
-    def _begin_load(self, place: Place) -> asyncio.Task[None]:
+    def _begin_load(self, place: Place, *, push: bool = True) -> asyncio.Task[None]:
+        """Load a place; unless ``push``, others are unloaded for it only once a request waits."""
+
         def done(task: asyncio.Task[None]) -> None:
             place.loading = None
             place.reserved = False
+            place.loading_pid = None
             self._roster.changed.set()
             if not task.cancelled() and (error := task.exception()) is not None:
                 log.warning("model_load_failed", model=place.model.label, error=str(error))
 
-        place.loading = self._roster.spawn(self._load(place), f"load-{place.model.label}")
+        place.loading = self._roster.spawn(self._load(place, push=push), f"load-{place.model.label}")
         place.loading.add_done_callback(done)
         return place.loading
 
-    async def _load(self, place: Place) -> None:
+    async def _load(self, place: Place, *, push: bool) -> None:
         now = self._clock()
         if (out := place.history.out_of_service_s(now)) > 0:
             raise ModelOutOfServiceError(
@@ -317,8 +320,10 @@ class ModelPool:
 
         try:
             place.need = await self._loader.look_at(place.model)
-            await self._room.make(Claim(place.model.label, place.need, promise))
-            loaded = await self._loader.start(place.model, place.need)
+            await self._room.make(
+                Claim(place.model.label, place.need, promise, unload=lambda: push or place.waiters > 0)
+            )
+            loaded = await self._loader.start(place.model, place.need, place.spawned)
         except ModelLoadError as error:
             self._service.failed(place, str(error))
             raise
@@ -365,7 +370,7 @@ class ModelPool:
         if not current or self._roster.closed or place.loading is not None or place.loaded is not None:
             return
         if place.history.out_of_service_s(self._clock()) <= 0 and self._room.fits_now(place):
-            self._begin_load(place)
+            self._begin_load(place, push=False)
 
     def _load_pinned(self) -> None:
         for model in self._pinned.values():

@@ -1,6 +1,7 @@
 """Makes room in memory for a model, or refuses it with numbers."""
 
 import asyncio
+import contextlib
 import sys
 from collections.abc import Callable
 
@@ -68,6 +69,14 @@ class Room:
             size = int((available + own) * limits.automatic_memory_share)
         return Budget(size, limits.max_loaded)
 
+    def load_fraction(self, place: Place) -> float | None:
+        """How much of what a place needs its process holds already, 0 to 1; None while it does not load."""
+        if place.loading_pid is None or place.need is None:
+            return None
+        now = self._measure(place.loading_pid)
+        expected = place.need.total_bytes - place.need.compute_bytes  # those come with the first requests
+        return min(1.0, (now.private_bytes + now.file_bytes) / max(1, expected))
+
     def held_bytes(self) -> int:
         """What counts against the budget now."""
         return sum(holder.bytes for holder in self._holders(None))
@@ -95,20 +104,21 @@ class Room:
             ModelUnavailableError: Others were busy for ``load_timeout_s``.
         """
         held: list[Place] = []
+        began = self._clock()
         patience_s = self._limits.load_timeout_s
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(patience_s) as deadline:
-                while not self._step(claim, held):
-                    self._roster.changed.clear()
-                    if self._roster.candidates:  # a trial has a deadline of its own
-                        deadline.reschedule(loop.time() + patience_s)
-                    await self._roster.changed.wait()
-        except TimeoutError as error:
-            raise ModelUnavailableError(
-                f"{claim.label} cannot be loaded: other models were busy for {patience_s:g} s; try again, or"
-                " raise memory_budget_bytes or max_loaded"
-            ) from error
+            while not self._step(claim, held):
+                if self._roster.candidates or self._roster.draining:  # they have deadlines of their own
+                    began = self._clock()
+                elif self._clock() - began >= patience_s:
+                    raise ModelUnavailableError(
+                        f"{claim.label} cannot be loaded: other models were busy for {patience_s:g} s;"
+                        " try again, or raise memory_budget_bytes or max_loaded"
+                    )
+                self._roster.changed.clear()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(began + patience_s - self._clock()):
+                        await self._roster.changed.wait()
         finally:
             for place in held:
                 place.let_in()
@@ -124,13 +134,13 @@ class Room:
     def _step(self, claim: Claim, held: list[Place]) -> bool:
         """Do what can be done at once; True when the room is there and promised."""
         budget = self.budget()
-        want = Want(claim.need.total_bytes, counts=claim.counts, unload=claim.unload)
+        want = Want(claim.need.total_bytes, counts=claim.counts, unload=claim.unload())
         plan = self._plan(want, claim.replaces, budget)
         if plan.fits:
             claim.promise()
             return True
         if plan.refused:
-            self._meter.loads_refused += 1
+            self._meter.loads_refused += want.unload
             raise self._refusal(claim, plan, budget)
         for key in plan.hold_back:
             place = self._roster.places[key]

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 import structlog
@@ -103,6 +103,7 @@ class Runner:
         options: RunnerOptions | None = None,
         limits: RuntimeLimits | None = None,
         meter: Meter | None = None,
+        on_spawn: Callable[[int], None] | None = None,
         command: Sequence[str] | None = None,
     ) -> "Runner":
         """Start a process and load the model.
@@ -112,6 +113,7 @@ class Runner:
             options: How to run it.
             limits: Bounds and deadlines.
             meter: Where to count.
+            on_spawn: Told the process id as soon as there is one, before the model is loaded.
             command: Another program that speaks the protocol, for tests.
 
         Raises:
@@ -126,6 +128,8 @@ class Runner:
             )
         except OSError as error:
             raise ModelLoadError(f"{model.label}: the runner process cannot be started: {error}") from error
+        if on_spawn is not None:
+            on_spawn(process.pid)
         runner = cls(process, model, slots=options.slots, limits=limits, meter=meter or Meter())
         await runner._load(options, began)
         return runner

@@ -1,12 +1,14 @@
 """Trials on the real runtime, with a tiny model in a real child process."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from skerry_agent.runtime import ModelFile, ModelPool, RunnerOptions, check_model_file
+from skerry_agent.runtime import ModelFile, ModelPool, RunnerOptions, RuntimeLimits, check_model_file
+from skerry_agent.runtime.memory_need import predict_need
 from skerry_agent.trials import RunnerTrier
 from skerry_protocol.manifest import Acceptance, AcceptanceCheck
 from support.tiny_gguf import write_tiny_gguf
@@ -97,3 +99,50 @@ async def test_promoting_without_a_warm_runner_does_nothing(pool: ModelPool, tmp
     await trier_for(pool, {new.sha256}).promote(new)
     async with pool.lease(new) as runner:
         assert runner.alive
+
+
+def need(file: ModelFile) -> int:
+    options = RunnerOptions(context_tokens=128, threads=1)
+    return predict_need(check_model_file(file.path), file.path, options).total_bytes
+
+
+async def test_where_both_do_not_fit_requests_wait_for_the_trial_and_are_then_answered(
+    tmp_path: Path,
+) -> None:
+    old, new = (model(write_tiny_gguf(tmp_path / f"{n}.gguf", seed=n)) for n in (1, 2))
+    pool = ModelPool(
+        check_header=check_model_file,
+        options=RunnerOptions(context_tokens=128, threads=1),
+        limits=RuntimeLimits(memory_budget_bytes=int(1.6 * need(old))),
+    )
+    wrong = Acceptance(checks=(AcceptanceCheck(prompt="x", contains=("no such words",)),))
+    trier = trier_for(pool, {old.sha256})
+    try:
+        async with pool.lease(old) as runner:
+            exited = runner.exited
+        tried = asyncio.create_task(trier.try_model(new, wrong, replaces=old.sha256))
+        assert await exited == 0
+        waiting = asyncio.create_task(pool.lease(old).__aenter__())
+        assert not (await tried).passed
+        assert [s.label for s in pool.status() if s.pid] == [new.label]
+        assert not waiting.done()
+        await trier.discard(new)
+        assert (await waiting).model == old
+
+        passed = await trier.try_model(new, Acceptance(), replaces=old.sha256)
+        assert passed.passed
+        await trier.promote(new)
+        async with pool.lease(new) as serving:
+            assert serving.model == new
+    finally:
+        await pool.aclose()
+
+
+async def test_a_model_that_is_too_big_fails_its_trial_with_numbers(tmp_path: Path) -> None:
+    new = model(write_tiny_gguf(tmp_path / "new.gguf"))
+    pool = ModelPool(check_header=check_model_file, limits=RuntimeLimits(memory_budget_bytes=need(new) // 2))
+    outcome = await trier_for(pool, set()).try_model(new, Acceptance())
+    await pool.aclose()
+    assert outcome.reason is not None
+    assert outcome.reason.code == "no_memory"
+    assert "can be had" in outcome.reason.message

@@ -1,101 +1,17 @@
 """The pool with runners that are only bookkeeping."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from skerry_agent.runtime import (
-    ModelFile,
     ModelLoadError,
     ModelOutOfServiceError,
-    ModelPool,
     ModelUnavailableError,
-    Runner,
-    RunnerCrashedError,
-    RunnerOptions,
-    RuntimeLimits,
 )
-from skerry_agent.runtime.engine_stats import EngineStats
-from skerry_agent.runtime.meter import Meter
 from skerry_protocol.errors import ModelFileError
-
-A, B = (ModelFile(Path(f"/{name}.gguf"), name * 64, f"{name}@1") for name in "ab")
-
-
-class FakeRunner:
-    info = None
-    engine = EngineStats()
-    rss_bytes = 1
-    queue_depth = 0
-    in_flight = 0
-
-    def __init__(self, model: ModelFile, pid: int) -> None:
-        self.model = model
-        self.pid = pid
-        self.exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self.crashed = False
-
-    @property
-    def alive(self) -> bool:
-        return not self.exited.done()
-
-    def crash(self) -> None:
-        self.crashed = True
-        self.exited.set_result(-9)
-
-    def crash_error(self) -> RunnerCrashedError:
-        return RunnerCrashedError("it crashed")
-
-    async def stop(self) -> None:
-        if not self.exited.done():
-            self.exited.set_result(0)
-        await asyncio.sleep(0)
-
-
-class Nursery:
-    """Starts fake runners; a load waits for ``go`` and fails with ``failure``."""
-
-    def __init__(self) -> None:
-        self.made: list[FakeRunner] = []
-        self.starts = 0
-        self.go = asyncio.Event()
-        self.go.set()
-        self.failure: Exception | None = None
-
-    async def __call__(
-        self, model: ModelFile, *, options: RunnerOptions, limits: RuntimeLimits, meter: Meter
-    ) -> Runner:
-        self.starts += 1
-        await self.go.wait()
-        if self.failure is not None:
-            raise self.failure
-        self.made.append(FakeRunner(model, pid=len(self.made) + 1))
-        return cast("Runner", self.made[-1])
-
-    @property
-    def alive(self) -> list[int]:
-        return [runner.pid for runner in self.made if runner.alive]
-
-
-def _limits(**changes: float) -> RuntimeLimits:
-    base = {"backoff_initial_s": 0.001, "keep_alive_s": -1, "load_timeout_s": 5, "drain_timeout_s": 5}
-    return RuntimeLimits(**(base | changes))  # type: ignore[arg-type]  # a mix of int and float fields
-
-
-@asynccontextmanager
-async def _pool(
-    nursery: Nursery, *, check: Callable[[Path], object] = lambda _: None, **limits: float
-) -> AsyncIterator[ModelPool]:
-    pool = ModelPool(check_header=check, limits=_limits(**limits), start_runner=nursery)
-    try:
-        yield pool
-    finally:
-        await pool.aclose()
-        assert nursery.alive == []
+from support.fake_runners import A, B, Nursery, fake_pool, until
 
 
 @pytest.fixture
@@ -103,14 +19,8 @@ async def nursery() -> Nursery:
     return Nursery()
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - conditions of many kinds, checked from outside
-            await asyncio.sleep(0.001)
-
-
 async def test_a_model_is_loaded_once_for_all_leases(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         async with pool.lease(A) as first, pool.lease(A) as second:
             assert first is second
         async with pool.lease(A) as third:
@@ -120,14 +30,14 @@ async def test_a_model_is_loaded_once_for_all_leases(nursery: Nursery) -> None:
 
 async def test_leases_that_come_during_a_load_share_it(nursery: Nursery) -> None:
     nursery.go.clear()
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
 
         async def use() -> int:
             async with pool.lease(A) as runner:
                 return runner.pid
 
         uses = [asyncio.create_task(use()) for _ in range(3)]
-        await _until(lambda: nursery.starts == 1)
+        await until(lambda: nursery.starts == 1)
         assert [s.state for s in pool.status()] == ["loading"]
         nursery.go.set()
         assert await asyncio.gather(*uses) == [1, 1, 1]
@@ -135,9 +45,9 @@ async def test_leases_that_come_during_a_load_share_it(nursery: Nursery) -> None
 
 async def test_a_caller_that_gives_up_does_not_stop_the_load(nursery: Nursery) -> None:
     nursery.go.clear()
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         use = asyncio.create_task(pool.lease(A).__aenter__())
-        await _until(lambda: nursery.starts == 1)
+        await until(lambda: nursery.starts == 1)
         use.cancel()
         with pytest.raises(asyncio.CancelledError):
             await use
@@ -150,7 +60,7 @@ async def test_a_refused_header_keeps_the_file_from_llama_cpp(nursery: Nursery) 
     def check(path: Path) -> None:
         raise ModelFileError(f"{path.name} is truncated")
 
-    async with _pool(nursery, check=check) as pool:
+    async with fake_pool(nursery, check=check) as pool:
         with pytest.raises(ModelLoadError, match=r"a@1 is refused: a\.gguf is truncated"):
             async with pool.lease(A):
                 pass
@@ -160,24 +70,24 @@ async def test_a_refused_header_keeps_the_file_from_llama_cpp(nursery: Nursery) 
 
 
 async def test_a_missing_file_is_a_clear_error(nursery: Nursery) -> None:
-    async with _pool(nursery, check=Path.read_bytes) as pool:
+    async with fake_pool(nursery, check=Path.read_bytes) as pool:
         with pytest.raises(ModelLoadError, match="a@1 cannot be read"):
             async with pool.lease(A):
                 pass
 
 
 async def test_after_a_crash_the_runner_is_warm_again_without_a_request(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         async with pool.lease(A):
             nursery.made[0].crash()
-        await _until(lambda: nursery.alive == [2])
+        await until(lambda: nursery.alive == [2])
         (status,) = pool.status()
         assert (status.state, status.restarts, status.last_error) == ("ready", 1, "it crashed")
         assert pool.metrics().crashes == 1
 
 
 async def test_a_lease_after_a_crash_gets_a_live_runner(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         async with pool.lease(A):
             pass
         nursery.made[0].crash()
@@ -186,7 +96,7 @@ async def test_a_lease_after_a_crash_gets_a_live_runner(nursery: Nursery) -> Non
 
 
 async def test_too_many_crashes_take_the_model_out_of_service(nursery: Nursery) -> None:
-    async with _pool(nursery, max_crashes=3) as pool:
+    async with fake_pool(nursery, max_crashes=3) as pool:
         for pid in (1, 2, 3):
             async with pool.lease(A) as runner:
                 assert runner.pid == pid
@@ -202,7 +112,7 @@ async def test_too_many_crashes_take_the_model_out_of_service(nursery: Nursery) 
 
 async def test_failed_loads_count_as_well(nursery: Nursery) -> None:
     nursery.failure = ModelLoadError("a@1 does not load: damaged")
-    async with _pool(nursery, max_crashes=2) as pool:
+    async with fake_pool(nursery, max_crashes=2) as pool:
         for _ in range(2):
             with pytest.raises(ModelLoadError):
                 await pool.lease(A).__aenter__()
@@ -213,7 +123,7 @@ async def test_failed_loads_count_as_well(nursery: Nursery) -> None:
 
 
 async def test_the_longest_unused_model_makes_room_for_another(nursery: Nursery) -> None:
-    async with _pool(nursery, max_loaded=1) as pool:
+    async with fake_pool(nursery, max_loaded=1) as pool:
         async with pool.lease(A):
             pass
         async with pool.lease(B):
@@ -222,7 +132,7 @@ async def test_the_longest_unused_model_makes_room_for_another(nursery: Nursery)
 
 
 async def test_a_model_waits_for_a_busy_one_to_end(nursery: Nursery) -> None:
-    async with _pool(nursery, max_loaded=1) as pool:
+    async with fake_pool(nursery, max_loaded=1) as pool:
         async with pool.lease(A):
             other = asyncio.create_task(pool.lease(B).__aenter__())
             await asyncio.sleep(0.01)
@@ -232,23 +142,23 @@ async def test_a_model_waits_for_a_busy_one_to_end(nursery: Nursery) -> None:
 
 
 async def test_waiting_for_room_has_a_deadline(nursery: Nursery) -> None:
-    async with _pool(nursery, max_loaded=1, load_timeout_s=0.02) as pool, pool.lease(A):
+    async with fake_pool(nursery, max_loaded=1, load_timeout_s=0.02) as pool, pool.lease(A):
         with pytest.raises(ModelUnavailableError, match="other models were busy"):
             await pool.lease(B).__aenter__()
 
 
 async def test_two_models_stay_when_there_is_room(nursery: Nursery) -> None:
-    async with _pool(nursery, max_loaded=2) as pool, pool.lease(A), pool.lease(B):
+    async with fake_pool(nursery, max_loaded=2) as pool, pool.lease(A), pool.lease(B):
         assert nursery.alive == [1, 2]
 
 
 async def test_an_unused_model_is_unloaded_and_loaded_again(nursery: Nursery) -> None:
-    async with _pool(nursery, keep_alive_s=0.01) as pool:
+    async with fake_pool(nursery, keep_alive_s=0.01) as pool:
         async with pool.lease(A):
             await asyncio.sleep(0.03)
             assert nursery.alive == [1]
-        await _until(lambda: nursery.alive == [])
-        await _until(lambda: pool.status() == [])
+        await until(lambda: nursery.alive == [])
+        await until(lambda: pool.status() == [])
         async with pool.lease(A) as runner:
             assert runner.pid == 2
             assert pool.status()[0].restarts == 0
@@ -257,7 +167,7 @@ async def test_an_unused_model_is_unloaded_and_loaded_again(nursery: Nursery) ->
 async def test_a_candidate_is_beside_the_serving_runner_and_takes_over_without_a_load(
     nursery: Nursery,
 ) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         async with pool.lease(A):
             pass
         candidate = await pool.trial(B)
@@ -271,29 +181,29 @@ async def test_a_candidate_is_beside_the_serving_runner_and_takes_over_without_a
 
 
 async def test_a_promoted_candidate_replaces_a_runner_of_the_same_file(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         async with pool.lease(A) as old:
             candidate = await pool.trial(A)
             await pool.promote(candidate)
             async with pool.lease(A) as new:
                 assert new is candidate
             assert old.alive
-        await _until(lambda: nursery.alive == [2])
+        await until(lambda: nursery.alive == [2])
 
 
 async def test_promoting_during_a_load_of_the_same_file_serves_the_candidate(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         candidate = await pool.trial(A)
         nursery.go.clear()
         waiting = asyncio.create_task(pool.lease(A).__aenter__())
-        await _until(lambda: nursery.starts == 2)
+        await until(lambda: nursery.starts == 2)
         await pool.promote(candidate)
         assert await waiting is candidate
         assert nursery.alive == [1]
 
 
 async def test_a_dead_candidate_is_not_promoted(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         candidate = await pool.trial(A)
         nursery.made[0].crash()
         with pytest.raises(ModelUnavailableError, match="a@1 cannot be activated"):
@@ -302,7 +212,7 @@ async def test_a_dead_candidate_is_not_promoted(nursery: Nursery) -> None:
 
 
 async def test_a_candidate_can_be_discarded_once(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         candidate = await pool.trial(A)
         await pool.discard(candidate)
         assert nursery.alive == []
@@ -312,9 +222,9 @@ async def test_a_candidate_can_be_discarded_once(nursery: Nursery) -> None:
 
 async def test_a_trial_that_is_cancelled_leaves_no_runner(nursery: Nursery) -> None:
     nursery.go.clear()
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         trial = asyncio.create_task(pool.trial(A))
-        await _until(lambda: nursery.starts == 1)
+        await until(lambda: nursery.starts == 1)
         trial.cancel()
         with pytest.raises(asyncio.CancelledError):
             await trial
@@ -324,7 +234,7 @@ async def test_a_trial_that_is_cancelled_leaves_no_runner(nursery: Nursery) -> N
 
 
 async def test_retiring_waits_for_leases(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         async with pool.lease(A) as runner:
             retiring = asyncio.create_task(pool.retire(A.sha256))
             await asyncio.sleep(0.01)
@@ -335,7 +245,7 @@ async def test_retiring_waits_for_leases(nursery: Nursery) -> None:
 
 
 async def test_a_lease_during_retirement_gets_a_new_runner(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool, pool.lease(A):
+    async with fake_pool(nursery) as pool, pool.lease(A):
         retiring = asyncio.create_task(pool.retire(A.sha256))
         await asyncio.sleep(0)
         async with pool.lease(A) as new:
@@ -345,18 +255,18 @@ async def test_a_lease_during_retirement_gets_a_new_runner(nursery: Nursery) -> 
 
 
 async def test_draining_has_a_deadline(nursery: Nursery) -> None:
-    async with _pool(nursery, drain_timeout_s=0.02) as pool, pool.lease(A) as runner:
+    async with fake_pool(nursery, drain_timeout_s=0.02) as pool, pool.lease(A) as runner:
         await pool.retire(A.sha256)
         assert not runner.alive
 
 
 async def test_retiring_what_is_not_loaded_is_fine(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         await pool.retire(A.sha256)
 
 
 async def test_a_crash_of_a_retired_runner_starts_none(nursery: Nursery) -> None:
-    async with _pool(nursery) as pool, pool.lease(A):
+    async with fake_pool(nursery) as pool, pool.lease(A):
         retiring = asyncio.create_task(pool.retire(A.sha256))
         await asyncio.sleep(0)
         nursery.made[0].crash()
@@ -368,10 +278,10 @@ async def test_a_crash_of_a_retired_runner_starts_none(nursery: Nursery) -> None
 
 async def test_a_closed_pool_refuses_and_ends_what_waits(nursery: Nursery) -> None:
     nursery.go.clear()
-    async with _pool(nursery) as pool:
+    async with fake_pool(nursery) as pool:
         waiting = asyncio.create_task(pool.lease(A).__aenter__())
         trying = asyncio.create_task(pool.trial(B))
-        await _until(lambda: nursery.starts == 2)
+        await until(lambda: nursery.starts == 2)
         await pool.aclose()
         for task in (waiting, trying):
             with pytest.raises(ModelUnavailableError, match="shut down"):
