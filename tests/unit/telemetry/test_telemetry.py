@@ -14,7 +14,7 @@ from skerry_agent.runtime import RuntimeMetrics
 from skerry_agent.telemetry import Machine, Sampler, SamplerLimits, read_inventory, runtime_metrics
 from skerry_agent.telemetry.machine import METRIC_NAMES
 
-UNITS = ("_percent", "_1m", "_bytes", "_celsius", "_s", "_total", "_per_s", "_ms", "_requests")
+UNITS = ("_percent", "_1m", "_bytes", "_celsius", "_s", "_total", "_per_s", "_ms", "_requests", "_models")
 
 
 @contextmanager
