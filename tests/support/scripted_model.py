@@ -62,7 +62,8 @@ class ScriptedModel:
         self.open_samplers = 0
         self.cells: list[dict[int, tuple[int, int]]] = []
         """For each cell that is in use: its position and token, by the sequences that hold it."""
-        self.rows: dict[int, int] = {}
+        self.rows: dict[int, tuple[int, int]] = {}
+        """Sequence and length up to each row that has logits."""
 
     def tokenize(self, text: str, *, add_special: bool) -> list[int]:
         self.specials.append(add_special)
@@ -100,7 +101,7 @@ class ScriptedModel:
             at += len(part.tokens)
             rows.append(at - 1)
             for back in range(part.outputs):
-                self.rows[at - 1 - back] = part.sequence
+                self.rows[at - 1 - back] = (part.sequence, part.position + len(part.tokens) - back)
         self.decoded.append([Part(p.sequence, p.position, list(p.tokens), p.outputs) for p in parts])
         return rows
 
@@ -157,7 +158,8 @@ class ScriptedSampler:
 
     def next(self, row: int) -> int:
         assert self._open
-        seen = self._model.text_of(self._model.rows[row])
+        sequence, length = self._model.rows[row]
+        seen = self._model.text_of(sequence)[:length]
         assert seen == self._expected, "the sequence holds somebody else's tokens"
         token = next(self._tokens)
         self._expected.append(token)

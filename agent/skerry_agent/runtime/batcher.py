@@ -12,11 +12,15 @@ from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.kv_cache import KvCache
 from skerry_agent.runtime.prefix_tree import common_length
 from skerry_agent.runtime.requests import FinishReason
+from skerry_agent.runtime.speculation import MAX_JOBS, Lookup, Speculation
 from skerry_agent.runtime.wire import Cancelled, FromRunner, Progress, Token
 
 PROGRESS_INTERVAL_S = 1.0
 MIN_FOLLOWED_TOKENS = 32
 """So many more tokens a leader's prompt has to save before it is worth waiting for them."""
+MIN_ANSWER_TOKENS = 4
+MIN_FREE_CELLS = 64
+"""With fewer nothing is guessed: the cells are for the answers."""
 HEADROOM_TOKENS = 16
 """Cells for each running answer that a new request leaves free."""
 ShareScope = Literal["all", "client", "off"]
@@ -31,6 +35,7 @@ class Batcher:
         chunk: How much of prompts goes into one step.
         share: Between whom prefixes are shared.
         stats: Where to count.
+        speculation: Says how many tokens to guess; None guesses none.
 
     Attributes:
         waiting: Requests with a place whose sequence cannot begin yet.
@@ -40,13 +45,21 @@ class Batcher:
     """
 
     def __init__(
-        self, model: Model, kv: KvCache, *, chunk: ChunkSize, share: ShareScope, stats: EngineStats
+        self,
+        model: Model,
+        kv: KvCache,
+        *,
+        chunk: ChunkSize,
+        share: ShareScope,
+        stats: EngineStats,
+        speculation: Speculation | None = None,
     ) -> None:
         self._model = model
         self._kv = kv
         self._chunk = chunk
         self._share: ShareScope = share
         self._stats = stats
+        self._speculation = speculation if model.shares else None
         self.waiting: list[JobState] = []
         self.active: list[JobState] = []
         self.out: list[FromRunner] = []
@@ -135,13 +148,11 @@ class Batcher:
 
     def _plan(self) -> list[tuple[JobState, Part]]:
         """The next step: first a token of each answer, then pieces of prompts, as many as fit."""
-        planned: list[tuple[JobState, Part]] = []
-        reading: list[JobState] = []
-        for job in self.active:
-            if not job.decoding:
-                reading.append(job)
-            elif len(planned) < self._model.batch_tokens:
-                planned.append((job, self._part(job, 1)))
+        reading = [job for job in self.active if not job.decoding]
+        writing = [job for job in self.active if job.decoding][: self._model.batch_tokens]
+        planned = [(job, self._part(job, 1)) for job in writing]
+        if self._speculation is not None and not reading and len(writing) <= MAX_JOBS:
+            planned = [(job, self._with_guesses(job, part, len(writing))) for job, part in planned]
         budget = self._chunk.tokens(len(planned))
         self._stats.chunk_tokens = budget
         for job in reading:
@@ -158,6 +169,17 @@ class Batcher:
         start = job.held.length
         outputs = 1 if start + count == len(job.tokens) else 0
         return Part(job.held.number, start, job.tokens[start : start + count], outputs)
+
+    def _with_guesses(self, job: JobState, part: Part, decoding: int) -> Part:
+        """The next token of an answer, and what may come after it."""
+        if self._speculation is None or job.completion_tokens < MIN_ANSWER_TOKENS:
+            return part
+        if job.lookup is None:
+            job.lookup = Lookup(job.tokens)
+        size = min(self._speculation.size(job.lookup, decoding), job.limit - job.completion_tokens - 1)
+        guesses = job.lookup.guess(size) if size > 0 and self._kv.free_cells > MIN_FREE_CELLS else []
+        self._stats.drafted_tokens += len(guesses)
+        return part._replace(tokens=[*part.tokens, *guesses], outputs=1 + len(guesses))
 
     def _fit(self, planned: list[tuple[JobState, Part]]) -> list[tuple[JobState, Part]]:
         """Have cells for the step: evict, then leave prompts out, then let the youngest answer wait again."""
@@ -202,6 +224,8 @@ class Batcher:
         prompt_parts = [part for job, part in planned if not job.decoding_before(part)]
         prompt_tokens = sum(len(part.tokens) for part in prompt_parts)
         self._chunk.observe(took, decoding=len(planned) - len(prompt_parts), prompt_tokens=prompt_tokens)
+        if self._speculation is not None and not prompt_parts:
+            self._speculation.times.observe(sum(len(part.tokens) for _, part in planned), took)
         self._stats.steps += 1
         self._stats.decode_s += took
         self._stats.prompt_tokens += prompt_tokens
@@ -220,13 +244,31 @@ class Batcher:
             if not part.outputs:
                 self._show_progress(job)
                 return
-            reason = self._take_token(job, row)
+            reason = self._take_tokens(job, part, row)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
             self._fail(job, error)
             return
         if reason is not None:
             self._send_text(job, "" if job.stream.stopped else job.stream.finish(), last=True)
             self._end(job, job.finished(reason), keep=True)
+
+    def _take_tokens(self, job: JobState, part: Part, row: int) -> FinishReason | None:
+        """Sample what follows the last token, and what follows each guess that was right."""
+        guesses = part.tokens[len(part.tokens) - part.outputs + 1 :]
+        reason, right = None, 0
+        for i in range(part.outputs):
+            reason = self._take_token(job, row - part.outputs + 1 + i)
+            if reason is not None or i == len(guesses) or job.tokens[-1] != guesses[i]:
+                break
+            right += 1
+        wrong = len(guesses) - right
+        if wrong and job.held is not None:
+            self._model.cut(part.sequence, job.held.length - wrong)
+            self._kv.grow(job.held, -wrong)
+        if job.lookup is not None:
+            job.lookup.learn(len(guesses), right)
+            self._stats.accepted_tokens += right
+        return reason
 
     def _take_token(self, job: JobState, row: int) -> FinishReason | None:
         if job.sampler is None:

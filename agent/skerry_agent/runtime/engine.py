@@ -23,6 +23,7 @@ from skerry_agent.runtime.prefix_saver import PrefixSaver
 from skerry_agent.runtime.prefix_store import PrefixStore
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.requests import EmbedRequest, GenerateRequest
+from skerry_agent.runtime.speculation import Speculation
 from skerry_agent.runtime.thread_governor import ThreadControl
 from skerry_agent.runtime.wire import Cancelled, Detokenize, Failed, FromRunner, Progress, Stats, Tokenize
 
@@ -30,6 +31,7 @@ from skerry_agent.runtime.wire import Cancelled, Detokenize, Failed, FromRunner,
 # some 100 kB of text. This is address space; only what is used becomes memory.
 THREAD_STACK_BYTES = 256 * 1024 * 1024
 STATS_INTERVAL_S = 1.0
+MAX_GUESSING_STEP = 9  # two answers and the largest guess
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,13 @@ class EngineOptions:
         slots: Requests that run at the same time.
         step_target_s: How long a step with pieces of prompts may take, in seconds.
         share_prefixes: Between whom prefixes are shared: all, requests of one client, or nobody.
+        speculate: Guess tokens from the text before where measurements say that it pays.
     """
 
     slots: int = 8
     step_target_s: float = 0.08
     share_prefixes: ShareScope = "all"
+    speculate: bool = True
 
 
 class Engine:
@@ -86,6 +90,7 @@ class Engine:
             chunk=ChunkSize(model.batch_tokens, options.step_target_s),
             share=options.share_prefixes,
             stats=self._stats,
+            speculation=Speculation(MAX_GUESSING_STEP) if options.speculate else None,
         )
         self._saver: PrefixSaver | None = None
         if store is not None and options.share_prefixes != "off" and model.shares:

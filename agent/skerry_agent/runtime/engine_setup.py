@@ -19,6 +19,7 @@ from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.thread_governor import ThreadControl, ThreadGovernor
 from skerry_agent.runtime.wire import FromRunner, Load, Ready
 
+MIN_GUESSING_BATCH = 16
 AUTO_KV_CONTEXTS = 2
 """Without a number of its own the cache holds so many contexts: one for answers, one for prefixes."""
 
@@ -49,7 +50,10 @@ def load_engine(
         ),
         threads=_thread_control(load, context),
         options=EngineOptions(
-            slots=load.slots, step_target_s=load.step_target_s, share_prefixes=load.share_prefixes
+            slots=load.slots,
+            step_target_s=load.step_target_s,
+            share_prefixes=load.share_prefixes,
+            speculate=load.speculate and load.batch_tokens >= MIN_GUESSING_BATCH,
         ),
         store=_prefix_store(load),
     )
@@ -64,7 +68,7 @@ def _context_options(load: Load, model: LlamaModel) -> ContextOptions:
         kv_tokens=load.kv_tokens or context_tokens * AUTO_KV_CONTEXTS,
         batch_tokens=max(load.batch_tokens, load.slots),
         sequences=load.slots + kept,
-        outputs=load.slots,
+        outputs=max(load.slots, MIN_GUESSING_BATCH),
         threads=load.threads,
     )
 

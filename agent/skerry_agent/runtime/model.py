@@ -45,6 +45,7 @@ class RunnerOptions:
         share_prefixes: Who may begin with a prefix that somebody else's request left in the cache: all,
             requests of the same client, or nobody. What is shared is felt in the time that an answer takes.
         adapt_threads: Use fewer threads while other processes need the cores.
+        speculate: Guess tokens from the text before where measurements say that it pays.
         nice: Added to the niceness of the process.
         prefix_folder: Where prefixes that repeat are saved, to be there after a restart; None saves none.
             What is saved holds prompts in readable form (mode 0600).
@@ -61,6 +62,7 @@ class RunnerOptions:
     step_target_s: float = 0.08
     share_prefixes: Literal["all", "client", "off"] = "all"
     adapt_threads: bool = True
+    speculate: bool = True
     nice: int = 0
     prefix_folder: Path | None = None
     prefix_max_bytes: int = 256 * MiB

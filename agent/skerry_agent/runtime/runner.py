@@ -286,6 +286,7 @@ class Runner:
             step_target_s=options.step_target_s,
             share_prefixes=options.share_prefixes,
             adapt_threads=options.adapt_threads,
+            speculate=options.speculate,
             nice=options.nice,
             model_sha256=self.model.sha256,
             prefix_folder=str(options.prefix_folder or ""),

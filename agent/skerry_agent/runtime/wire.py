@@ -39,6 +39,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     step_target_s: float = 0.08
     share_prefixes: Literal["all", "client", "off"] = "all"
     adapt_threads: bool = True
+    speculate: bool = True
     nice: int = 0
     model_sha256: str = ""
     prefix_folder: str = ""
