@@ -4,8 +4,10 @@ Imports llama_cpp and numpy, so this belongs to the runner process only. A sampl
 and is used by one.
 """
 
+import contextlib
 import ctypes
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 # Below this the division of the logits overflows to infinity; the choice is the greedy one anyway.
 GREEDY_BELOW_TEMPERATURE = 1e-3
 RANDOM_SEED = 0xFFFFFFFF
+MAX_REASON_CHARS = 200
 MINUS_INFINITY = float("-inf")
 CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])  # llama_token_data
 
@@ -158,12 +161,34 @@ class LlamaSampler:
 
 
 def _grammar(model: "LlamaModel", text: str) -> "lib.llama_sampler_p":
-    sampler: lib.llama_sampler_p | None = lib.llama_sampler_init_grammar(
-        model.vocabulary_pointer, text.encode(), b"root"
-    )
+    with _captured_stderr() as said:
+        sampler: lib.llama_sampler_p | None = lib.llama_sampler_init_grammar(
+            model.vocabulary_pointer, text.encode(), b"root"
+        )
     if not sampler:
-        raise InvalidRequestError(f"llama.cpp cannot read the grammar: {model.why()}")
+        reason = said[0].splitlines()[0].removeprefix("parse: ") if said[0] else "it gave no reason"
+        raise InvalidRequestError(f"llama.cpp cannot read the grammar: {reason[:MAX_REASON_CHARS]}")
     return sampler
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[list[str]]:
+    """What is written to stderr meanwhile, for him who asked alone.
+
+    llama.cpp prints a grammar that it cannot read, which is somebody's data, and the end of stderr is told
+    when a runner crashes.
+    """
+    said = [""]
+    kept = os.dup(2)
+    with os.fdopen(os.memfd_create("stderr"), "w+b") as file:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            said[0] = file.read().decode(errors="replace").strip()
 
 
 def _data_array(candidates: NDArray[np.void]) -> "lib.llama_token_data_array":

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -120,6 +122,15 @@ async def test_a_grammar_that_is_none_is_refused_and_the_runner_lives(runner: Ru
     with pytest.raises(InvalidRequestError):
         await _answer(runner, GenerateRequest(prompt="Hi", grammar=grammar, max_tokens=4))
     await _answer(runner, GenerateRequest(prompt="Hi", max_tokens=1))
+
+
+async def test_a_bad_grammar_is_told_to_him_who_sent_it_only(runner: Runner) -> None:
+    with pytest.raises(InvalidRequestError, match="Undefined rule identifier 'secret'"):
+        await _answer(runner, GenerateRequest(prompt="Hi", grammar='root ::= "private" secret'))
+    os.kill(runner.pid, signal.SIGKILL)
+    await runner.exited
+    error = runner.crash_error()
+    assert "private" not in error.stderr_tail + str(error)
 
 
 async def test_an_impossible_schema_is_refused_with_its_place(runner: Runner) -> None:
