@@ -148,8 +148,11 @@ class Batcher:
 
     def _plan(self) -> list[tuple[JobState, Part]]:
         """The next step: first a token of each answer, then pieces of prompts, as many as fit."""
-        reading = [job for job in self.active if not job.decoding]
-        writing = [job for job in self.active if job.decoding][: self._model.batch_tokens]
+        reading: list[JobState] = []
+        writing: list[JobState] = []
+        for job in self.active:
+            (writing if job.decoding else reading).append(job)
+        writing = writing[: self._model.batch_tokens]
         planned = [(job, self._part(job, 1)) for job in writing]
         if self._speculation is not None and not reading and len(writing) <= MAX_JOBS:
             planned = [(job, self._with_guesses(job, part, len(writing))) for job, part in planned]

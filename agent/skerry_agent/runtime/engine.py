@@ -261,7 +261,7 @@ class Engine:
     def _send_stats(self) -> None:
         """Tell the counters once a second, and when the engine comes to rest."""
         now = time.perf_counter()
-        if now < self._stats_due and (self._batcher.places or self._queue):
+        if now < self._stats_due and (self._batcher.places or self._queue or self._embedder):
             return
         self._stats_due = now + STATS_INTERVAL_S
         stats = self._stats

@@ -40,15 +40,18 @@ def load_engine(
     if model.unshareable is not None and load.share_prefixes != "off":
         sys.stderr.write(f"prefixes of this model are not shared: {model.unshareable}\n")
     template = _template(model)
+    threads = _thread_control(load, context)
     engine = Engine(
         context,
         reader=PromptReader(context, template=template, bos_text=model.bos_text),
         emit=emit,
         on_broken=on_broken,
         open_embed_model=lambda: LlamaEmbedContext(
-            model, context_tokens=context.context_tokens, threads=load.threads
+            model,
+            context_tokens=context.context_tokens,
+            threads=load.threads if threads is None else threads.governor.threads,
         ),
-        threads=_thread_control(load, context),
+        threads=threads,
         options=EngineOptions(
             slots=load.slots,
             step_target_s=load.step_target_s,

@@ -46,17 +46,18 @@ class Held:
         domain: Whose prefixes it shares; None for none.
         node: Where the part of it that others can share ends.
         own: Cells after that node, which it alone holds.
+        length: Tokens that it has in the cache: those up to the node, and its own.
     """
 
     number: int
     domain: str | None
     node: Node
     own: int = 0
+    length: int = 0
 
-    @property
-    def length(self) -> int:
-        """Tokens that it has in the cache."""
-        return self.node.end + self.own
+    def __post_init__(self) -> None:
+        """It begins with what it shares."""
+        self.length = self.node.end
 
 
 class KvCache:
@@ -184,6 +185,7 @@ class KvCache:
     def grow(self, held: Held, tokens: int) -> None:
         """Count cells that the next step will fill (or, with a negative number, has not filled)."""
         held.own += tokens
+        held.length += tokens
         self.used += tokens
 
     def publish(self, held: Held, tokens: Sequence[int]) -> None:
@@ -202,7 +204,8 @@ class KvCache:
             if source is None:
                 raise RuntimeError("a node of the prefix tree has no holder")
             self._cells.share(source, held.number, target.start, target.end)
-            self.grow(held, -common)
+            held.own -= common
+            self.used -= common
             self._move(held, target)
 
     def _attach(self, held: Held, rest: list[int]) -> None:

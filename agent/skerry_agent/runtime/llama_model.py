@@ -17,6 +17,7 @@ from skerry_agent.runtime.requests import GenerateRequest
 LOG_LEVEL_WARN = 3
 LOG_LEVEL_CONTINUES = 5
 MAX_PIECE_BYTES = 256
+MAX_PIECES = 16_384
 MAX_META_BYTES = 256
 
 
@@ -176,6 +177,8 @@ class LlamaModel:
         """The bytes of one token; none for control tokens."""
         piece = self._pieces.get(token)
         if piece is None:
+            if len(self._pieces) >= MAX_PIECES:
+                self._pieces = {}
             piece = self._pieces[token] = self._read_piece(token)
         return piece
 

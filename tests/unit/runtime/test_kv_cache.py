@@ -38,6 +38,7 @@ class _Cache:
         if publish:
             self.kv.publish(held, tokens)
         assert bytes(self.model.text_of(held.number)) == text.encode()
+        assert held.length == held.node.end + held.own == len(text)
 
     def run(self, text: str, domain: str | None = "") -> int:
         """A whole request; returns how many tokens were there already."""
