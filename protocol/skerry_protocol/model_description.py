@@ -116,8 +116,8 @@ class ModelDescription(msgspec.Struct, frozen=True):
         """Resident bytes of a runner, by purpose: on the CPU, weights mapped, with flash attention.
 
         The constants were fitted to SmolLM2-135M Q4_1 and Gemma 3 270M Q4_K_M with caches of 1,024, 4,096
-        and 8,192 tokens (200, 268, 358 and 411, 468, 541 MiB were measured after use; the estimates are
-        within 5 %).
+        and 8,192 tokens (201, 269, 359 and 414, 471, 545 MiB were measured after use; the estimates are
+        within 2 %).
 
         Args:
             cache_tokens: Size of the KV cache in tokens, over all sequences.

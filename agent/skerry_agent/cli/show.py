@@ -42,18 +42,14 @@ def show_status(status: dict[str, Any]) -> None:
             f"runner {runner['label']}: {in_memory(runner)}, {memory(runner)},"
             f" {runner['in_flight']} under way, {runner['restarts']} restarts",
             highlight=False,
+            soft_wrap=True,
         )
     _show_memory(status.get("memory"))
 
 
 def show_models(result: dict[str, Any]) -> None:
     """``skerry-agent models``."""
-    table = Table(
-        *("model", "size", "quantization", "licence", "from", "active in", "in memory", "needs"),
-        *("restarts", "pinned"),
-        box=None,
-        pad_edge=False,
-    )
+    table = Table("model", "size", "quantization", "licence", "from", "active in", box=None, pad_edge=False)
     for model in result["models"]:
         table.add_row(
             model["ref"],
@@ -62,17 +58,30 @@ def show_models(result: dict[str, Any]) -> None:
             model["license"] or "-",
             "fleet" if model["signed"] else "local",
             model["active_in"] or (f"before, {model['previous_in']}" if model["previous_in"] else "-"),
-            "\n".join(map(in_memory, model["runners"])) or "-",
-            "\n".join(map(memory, model["runners"])) or "-",
-            "\n".join(str(runner["restarts"]) for runner in model["runners"]) or "-",
-            "yes" if model["pinned"] else "-",
         )
     console.print(table if table.row_count else "no models; see skerry-agent import --help")
-    for model in result["models"]:
+    _show_runners(result["models"])
+    _show_memory(result["memory"])
+
+
+def _show_runners(models: list[dict[str, Any]]) -> None:
+    table = Table("in memory", "", "holds", "restarts", "pinned", box=None, pad_edge=False)
+    for model in models:
+        for runner in model["runners"]:
+            table.add_row(
+                model["ref"],
+                in_memory(runner),
+                memory(runner),
+                str(runner["restarts"]),
+                "yes" if model["pinned"] else "-",
+            )
+    if table.row_count:
+        console.print()
+        console.print(table)
+    for model in models:
         for runner in model["runners"]:
             if runner["last_error"]:
-                console.print(f"{model['ref']}: {runner['last_error']}", highlight=False)
-    _show_memory(result["memory"])
+                console.print(f"{model['ref']}: {runner['last_error']}", highlight=False, soft_wrap=True)
 
 
 def show_pinned(result: dict[str, Any]) -> None:
