@@ -44,22 +44,24 @@ class Scenario:
         judged: The figures in it that have goals.
         rivals: The peers that take part besides ours.
         once: Whether one round is enough.
+        keeps_runner: Whether our runner has to live through a turn: a reload would be measured as well.
     """
 
     run: Callable[[Turn], None]
     judged: tuple[str, ...]
     rivals: tuple[str, ...] = ()
     once: bool = False
+    keeps_runner: bool = True
 
 
 SCENARIOS = {
     "one-stream": Scenario(speed.one_stream, ("one_stream",), tuple(RIVALS)),
     "eight-streams": Scenario(speed.eight_streams, ("eight_streams", "step_overhead"), tuple(RIVALS)),
     "prefix": Scenario(prefixes.shared_prefix, ("prefix_cold", "prefix_warm"), tuple(RIVALS)),
-    "restart": Scenario(prefixes.after_restart, ("prefix_restart",)),
+    "restart": Scenario(prefixes.after_restart, ("prefix_restart",), keeps_runner=False),
     "neighbour": Scenario(speed.neighbour, ("neighbour",), ("llama-server",)),
     "disconnect": Scenario(disconnects.disconnect, ("disconnect",)),
-    "soak": Scenario(soak.soak, ("soak_problems", "soak_memory"), once=True),
+    "soak": Scenario(soak.soak, ("soak_problems", "soak_memory"), once=True, keeps_runner=False),
 }
 
 
@@ -126,7 +128,10 @@ class Bench:
         try:
             if not turn.peer.service.running:
                 self._revive(turn.peer)
+            runner = _runner_pid(turn.peer)
             scenario.run(turn)
+            if scenario.keeps_runner and _runner_pid(turn.peer) != runner:
+                turn.note("its runner was replaced during a turn: loading is in the figures, do not use them")
         except (PeerError, ProcessError, TimeoutError) as error:
             turn.note(f"a turn failed: {_short(error)}")
         took = time.monotonic() - began
@@ -138,6 +143,12 @@ class Bench:
     def _revive(self, peer: Peer) -> None:
         peer.start()
         asyncio.run(peer.warm_up())
+
+
+def _runner_pid(peer: Peer) -> int | None:
+    """The process that holds our model; None for others, and while there is none."""
+    runner = peer.runner() if isinstance(peer, skerry.Skerry) else None
+    return runner.pid if runner else None
 
 
 def _short(error: BaseException) -> str:
@@ -180,6 +191,8 @@ def main() -> int:
         if warning := report.load_warning(facts["load"][0]):
             console.print(f"[yellow]warning: {warning}[/yellow]")
             bench.figures.note(warning)
+        if scale.prefix_words < FULL.prefix_words:
+            bench.figures.note(f"the shared prefix had {scale.prefix_words} words only, not 600 tokens")
         fetcher = script("fetch_models")
         try:
             for name in names:
@@ -187,7 +200,7 @@ def main() -> int:
                 bench.measure(ModelCase(name, fetcher.fetch(fetcher.MODELS[name]), chat, ends), scenarios)
         except KeyboardInterrupt:
             bench.figures.note("interrupted: what was measured until then")
-        report.show(console, bench.figures)
+        report.show(console, bench.figures, noisy=facts["noisy"])
         report.write(options.output, facts, scale, bench.figures, bench.flags)
     missed = [
         judged for judged in report.judge(bench.figures) if judged.verdict in ("missed", "not measured")

@@ -21,6 +21,7 @@ CALM_LOAD = 0.5
 OTHER_TITLES = {
     "load_first_token": "first token of a short request after a restart, loading the model, s",
     "prefix_before_restart": "8 at once, prefix warm, before the restart: mean first token, s",
+    "prefix_read_anew": "8 at once, new questions, prefix read anew: mean first token, s",
     "disconnect: answering, alone": "disconnect while answering, alone, ms",
     "disconnect: answering, beside others": "disconnect while answering, beside 7 others, ms",
     "disconnect: reading": "disconnect while a prompt is read, ms",
@@ -44,6 +45,7 @@ def machine() -> dict[str, Any]:
         "memory_mib": memory_kib // 1024,
         "platform": platform.platform(),
         "python": platform.python_version(),
+        "noisy": os.getloadavg()[0] > CALM_LOAD,
         "versions": {name: version(name) for name in ("skerry", "llama-cpp-python", "starlette", "uvicorn")},
         "commit": _git("rev-parse", "HEAD"),
         "changed_files": len(_git("status", "--porcelain", "--untracked-files=no").splitlines()),
@@ -58,7 +60,7 @@ def load_warning(load: float) -> str | None:
     return f"the load was {load:.2f} at the start, over {CALM_LOAD:g}: others were at work, so this is noise"
 
 
-def show(console: Console, figures: Figures) -> None:
+def show(console: Console, figures: Figures, *, noisy: bool) -> None:
     """Print the figures of all peers, and then the goals with their verdicts."""
     peers = figures.peers()
     table = Table("figure", "model", *peers, box=None, title="median [least-largest]", title_justify="left")
@@ -67,7 +69,8 @@ def show(console: Console, figures: Figures) -> None:
         cells = [shown(list(figures.get(figure, model, peer).values())) for peer in peers]
         table.add_row(titles.get(figure, figure), model, *cells)
     console.print(table)
-    goals = Table("goal for", "model", "measured", "goal", "verdict", box=None)
+    verdict = "verdict, of noise" if noisy else "verdict"
+    goals = Table("goal for", "model", "measured", "goal", verdict, box=None)
     for judged in judge(figures):
         unit = TIMES if judged.goal.rival else judged.goal.unit
         style = STYLES[judged.verdict]

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
 import psutil
 
+from bench.runtime.http_stream import PeerError
 from bench.runtime.peers import ModelCase, Peer
+from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.settings.model import RuntimeSettings
 from support.fleet import Device, http_json
 from support.processes import wait_for
@@ -20,7 +23,8 @@ WANTED_SETTINGS = {
     # A crash every 20 s is what the soak is about: the model must not go out of service for that.
     "max_crashes": "1000",
     "backoff_max_s": "1",
-    "keep_alive_s": "0",
+    # Longer than a run: peers keep their models as well.
+    "keep_alive_s": "86400",
 }
 METRICS_DEADLINE_S = 5.0
 
@@ -63,8 +67,21 @@ class Skerry(Peer):
                 continue
         return None
 
+    def engine_counters(self) -> EngineStats | None:
+        """What the engine counted since its runner started; None while there is no runner."""
+        for runner in self.device.json("status")["runners"]:
+            if runner.get("role") == "serving" and runner.get("engine"):
+                return msgspec.convert(runner["engine"], EngineStats)
+        return None
+
     def private_bytes(self) -> int:
-        """Memory that the daemon and its runner do not share with others: no pages of the model's file."""
+        """Memory that the daemon and its runner do not share with others: no pages of the model's file.
+
+        Raises:
+            PeerError: There is no runner: the figure would be the daemon's alone.
+        """
+        if self.runner() is None:
+            raise PeerError("the agent has no runner, so its memory says nothing")
         return sum(process.memory_full_info().uss for process in self.processes())
 
     def figures(self) -> dict[str, float]:

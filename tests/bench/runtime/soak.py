@@ -30,6 +30,9 @@ KILL_SHADOW_S = 3.0
 SAME_LOAD_REQUESTS = 48
 """Requests before memory is taken, at the beginning and at the end."""
 SHOWN_PROBLEMS = 20
+ANSWERED_KINDS = ("plain", "stop", "schema")
+ANSWERED: tuple[Outcome, ...] = ("right", "rounded otherwise")
+LEAST_ANSWERED = 0.5
 UNSUPPORTED = "unsupported_parameter"
 
 
@@ -102,6 +105,10 @@ async def _soak(turn: Turn, peer: Skerry) -> None:
         "outcomes": {f"{kind}: {outcome}": n for (kind, outcome), n in sorted(record.counts.items())},
         "problems": record.problems,
     }  # fmt: skip
+    good = [n for (kind, _), n in record.counts.items() if kind in ANSWERED_KINDS]
+    answered = sum(n for (_, outcome), n in record.counts.items() if outcome in ANSWERED)
+    if answered < sum(good) * LEAST_ANSWERED:
+        turn.note(f"the soak says little: {answered} of {sum(good)} good requests were answered")
     if any(outcome == "unsupported" for _, outcome in record.counts):
         turn.note("the soak's schemas were refused as not supported")
     if refused := sum(n for (_, outcome), n in record.counts.items() if outcome == "refused"):

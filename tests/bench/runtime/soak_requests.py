@@ -49,10 +49,9 @@ def markers(count: int) -> list[str]:
 
 def marked_fields(model: str, marker: str, *, stream: bool) -> dict[str, Any]:
     """A request whose greedy answer goes on repeating its marker."""
-    return {
-        "model": model, "prompt": f"{marker}, " * REPEATS, "max_tokens": MARKED_TOKENS, "temperature": 0.0,
-        "stream": stream, "seed": 1,
-    }  # fmt: skip
+    prompt = ", ".join([marker] * REPEATS) + ","
+    sampling = {"max_tokens": MARKED_TOKENS, "temperature": 0.0, "seed": 1}
+    return {"model": model, "prompt": prompt, "stream": stream, **sampling}
 
 
 class RequestMaker:

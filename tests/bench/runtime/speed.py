@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.runtime.http_stream import Answer
-from bench.runtime.peers import SLOTS, Peer
+from bench.runtime.peers import SLOTS
 from bench.runtime.prompts import story_prompt
 from bench.runtime.scale import Turn
 from bench.runtime.skerry import Skerry
@@ -16,8 +16,6 @@ from support.processes import Service
 
 STATS_SETTLE_S = 1.5
 """The runner tells its counters once a second."""
-STEPS_NAMES = ("engine_steps", "runtime_steps")
-REST_NAMES = ("engine_rest", "rest_s")
 
 
 def one_stream(turn: Turn) -> None:
@@ -29,17 +27,17 @@ def one_stream(turn: Turn) -> None:
 
 def eight_streams(turn: Turn) -> None:
     """Eight answers at once: all their tokens, from the first request to the last answer's end."""
-    before = engine_counters(turn.peer)
+    before = turn.peer.engine_counters() if isinstance(turn.peer, Skerry) else None
     answers = asyncio.run(_at_once(turn))
     took = max(a.ended_at for a in answers) - min(a.sent_at for a in answers)
     turn.add("eight_streams", sum(answer.tokens for answer in answers) / took)
     _note_length(turn, answers)
-    if before is None:
+    if before is None or not isinstance(turn.peer, Skerry):
         return
     time.sleep(STATS_SETTLE_S)
-    after = engine_counters(turn.peer)
-    if after is not None and after[0] > before[0]:
-        turn.add("step_overhead", (after[1] - before[1]) / (after[0] - before[0]) * 1e6)
+    after = turn.peer.engine_counters()
+    if after is not None and after.steps > before.steps:
+        turn.add("step_overhead", (after.rest_s - before.rest_s) / (after.steps - before.steps) * 1e6)
 
 
 def neighbour(turn: Turn) -> None:
@@ -61,16 +59,6 @@ def busy_process(folder: Path) -> Iterator[None]:
         yield
     finally:
         service.kill()
-
-
-def engine_counters(peer: Peer) -> tuple[float, float] | None:
-    """Steps so far, and seconds in them that were neither computing nor sampling; None where nobody tells."""
-    if not isinstance(peer, Skerry):
-        return None
-    found = peer.figures()
-    steps = [value for name, value in found.items() if any(part in name for part in STEPS_NAMES)]
-    rest = [value for name, value in found.items() if any(part in name for part in REST_NAMES)]
-    return (steps[0], rest[0]) if steps and rest else None
 
 
 async def _at_once(turn: Turn) -> list[Answer]:
