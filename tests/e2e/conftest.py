@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.fleet import Controller, Device
+from support.refused import assert_no_traceback
 from support.tiny_gguf import write_tiny_gguf
 
 TINY = "tiny"
@@ -36,7 +37,7 @@ def lasting_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controll
         controller.init()
         controller.start()
         yield controller
-        assert "Traceback" not in controller.service.output()
+        assert_no_traceback(controller.service)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from e2e.conftest import publish_tiny
 from e2e.test_story import ask
 from support.fleet import BIN, Controller, Device
 from support.processes import Service, free_ports
-from support.refused import agent, refused, skerry, succeeded
+from support.refused import agent, assert_no_traceback, refused, skerry, succeeded
 from support.tiny_gguf import write_tiny_gguf
 from support.waiting import finish_rollout, wait_for_slot
 
@@ -148,7 +148,7 @@ def test_a_running_agent_on_a_full_disk_refuses_an_import_and_answers(disk: Disk
         succeeded(agent(device.state, "import", second, "--name", "second@1"))
     finally:
         device.service.stop()
-        assert "Traceback" not in device.service.output()
+        assert_no_traceback(device.service)
 
 
 def test_an_agent_that_cannot_start_on_a_full_disk_says_so_and_starts_with_room(disk: Disk) -> None:
@@ -197,7 +197,7 @@ def test_a_rollout_that_does_not_fit_is_refused_and_goes_on_with_room(
         assert ask(device, channel) != answer
     finally:
         device.service.stop()
-        assert "Traceback" not in device.service.output()
+        assert_no_traceback(device.service)
 
 
 def test_a_controller_on_a_full_disk_publishes_nothing_and_goes_on_with_room(disk: Disk) -> None:
@@ -228,4 +228,4 @@ def test_a_controller_on_a_full_disk_publishes_nothing_and_goes_on_with_room(dis
         assert "FAILED" not in house.run("artifact", "verify", "one@1")
     finally:
         house.service.stop()
-        assert "Traceback" not in house.service.output()
+        assert_no_traceback(house.service)

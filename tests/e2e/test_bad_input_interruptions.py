@@ -12,7 +12,7 @@ import pytest
 
 from support.fleet import BIN, Controller, Device
 from support.processes import free_ports, wait_for
-from support.refused import agent, ended_by, refused, skerry, succeeded, was_interrupted
+from support.refused import agent, assert_no_traceback, ended_by, refused, skerry, succeeded, was_interrupted
 from support.slow_link import SlowLink
 from support.tiny_gguf import write_tiny_gguf
 
@@ -34,7 +34,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     device.start()
     yield device
     device.service.stop()
-    assert "Traceback" not in device.service.output()
+    assert_no_traceback(device.service)
 
 
 def check_end(number: signal.Signals, done: subprocess.CompletedProcess[str]) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from support.fleet import Controller, Device
 from support.processes import wait_for
-from support.refused import Done, agent, at_once, refused, skerry, succeeded
+from support.refused import Done, agent, assert_no_traceback, at_once, refused, skerry, succeeded
 from support.tiny_gguf import write_tiny_gguf
 
 SPOILED = {
@@ -56,7 +56,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, files: dict[str, Path]) ->
         yield device
     finally:
         device.service.stop()
-        assert "Traceback" not in device.service.output()
+        assert_no_traceback(device.service)
 
 
 def names(state: Path) -> list[str]:

@@ -26,6 +26,7 @@ from skerry_protocol.topics import DownLeaf, UpLeaf
 from support.fake_device import FakeDevice
 from support.fleet import Controller, Device
 from support.processes import ProcessError, wait_for
+from support.refused import assert_no_traceback
 from support.waiting import wait_for_event
 
 STRANGER = "d-zzzzzzzzzzzzzzzz"
@@ -44,7 +45,7 @@ def device(lasting_house: Controller, tmp_path_factory: pytest.TempPathFactory) 
         yield device
     finally:
         device.service.stop()
-        assert "Traceback" not in device.service.output()
+        assert_no_traceback(device.service)
 
 
 @contextmanager

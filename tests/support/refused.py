@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from support.fleet import BIN, Controller
-from support.processes import ProcessError, run_command
+from support.processes import ProcessError, Service, run_command
 
 Done = subprocess.CompletedProcess[str]
 INTERRUPTED = 130
@@ -57,6 +57,11 @@ def succeeded(done: Done) -> str:
     """Check that a command succeeded, and return what it printed."""
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
+
+
+def assert_no_traceback(service: Service) -> None:
+    """Check that a daemon had no trouble that nobody foresaw."""
+    assert [line for line in service.output().splitlines() if "Traceback" in line] == []
 
 
 def ended_by(
