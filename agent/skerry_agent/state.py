@@ -38,6 +38,11 @@ class StateFolder:
         return self.root / "registry"
 
     @property
+    def prefixes(self) -> Path:
+        """What models read often, as their saved caches."""
+        return self.root / "prefixes"
+
+    @property
     def updates(self) -> Path:
         """State of updates."""
         return self.root / "updates.db"

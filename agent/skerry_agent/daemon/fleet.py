@@ -134,7 +134,9 @@ async def open_fleet(
         trier=trier,
         device=LinuxDevice(
             memory=local.pool.room_for,
-            cache_tokens=lambda trained: cache_tokens(runner_options(local.settings.runtime), trained),
+            cache_tokens=lambda trained: cache_tokens(
+                runner_options(local.settings.runtime, local.state.prefixes), trained
+            ),
         ),
         events=local.outbox,
         limits=update_limits(local.settings.updates),

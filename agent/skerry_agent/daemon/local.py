@@ -169,7 +169,7 @@ async def open_device(settings: AgentSettings, state: StateFolder) -> AsyncItera
         pool = ModelPool(
             check_header=check_model_file,
             on_event=runtime_events.put_nowait,
-            options=runner_options(settings.runtime),
+            options=runner_options(settings.runtime, state.prefixes),
             limits=runtime_limits(settings.runtime),
         )
         stack.push_async_callback(pool.aclose)

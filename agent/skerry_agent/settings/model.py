@@ -78,7 +78,44 @@ class RuntimeSettings(_Section):
         default=2048, ge=1, description="Prompt and answer together, in tokens; bounded by the model's own."
     )
     threads: int = Field(default=0, ge=0, description="Threads for one model; 0 means one a core.")
+    adapt_threads: bool = Field(
+        default=True, description="Use fewer threads while other processes of the device need the cores."
+    )
+    nice: int = Field(default=0, ge=0, le=19, description="Added to the niceness of the models' processes.")
+    batch_tokens: int = Field(
+        default=256, ge=1, le=4096, description="Most tokens of prompts in one step of the engine."
+    )
+    slots: int = Field(
+        default=8, ge=1, le=64, description="Requests that one model answers at the same time."
+    )
+    speculate: bool = Field(
+        default=True, description="Guess tokens from the text so far, where measurements say that it pays."
+    )
+    share_prefixes: Literal["all", "client", "off"] = Field(
+        default="all",
+        description="Who may begin with a prefix that another request left in the cache: all, requests of the"
+        " same client, or nobody. What is shared is felt in the time that an answer takes.",
+    )
+    save_prefixes: bool = Field(
+        default=True,
+        description="Keep prefixes that repeat on disk, so that they are there after a restart. They hold"
+        " prompts in readable form, for the agent's user alone.",
+    )
+    prefix_max_bytes: int = Field(
+        default=256 * MiB, ge=0, description="All saved prefixes together, of all models, in bytes."
+    )
+    prefix_daily_bytes: int = Field(
+        default=256 * MiB, ge=0, description="What may be written of them in a day, in bytes (SD cards wear)."
+    )
     max_queue: int = Field(default=16, ge=1, description="Requests that may wait for one model.")
+    max_crashes: int = Field(
+        default=5,
+        ge=1,
+        description="After so many crashes within 5 minutes a model is out of service for a while.",
+    )
+    backoff_max_s: float = Field(
+        default=30.0, gt=0, description="Longest pause before a crashed model is loaded again, in seconds."
+    )
     memory_budget_bytes: int = Field(
         default=0,
         ge=0,

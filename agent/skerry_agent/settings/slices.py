@@ -1,5 +1,7 @@
 """From settings to the frozen limits that each room takes: those that every device needs."""
 
+from pathlib import Path
+
 from skerry_agent.outbox import OutboxLimits
 from skerry_agent.registry import RegistryLimits
 from skerry_agent.runtime import RunnerOptions, RuntimeLimits
@@ -14,9 +16,21 @@ def registry_limits(settings: RegistrySettings) -> RegistryLimits:
     )
 
 
-def runner_options(settings: RuntimeSettings) -> RunnerOptions:
-    """How a runner runs its model."""
-    return RunnerOptions(context_tokens=settings.context_tokens, threads=settings.threads)
+def runner_options(settings: RuntimeSettings, prefixes: Path) -> RunnerOptions:
+    """How a runner runs its model; ``prefixes`` is the folder for those that are saved."""
+    return RunnerOptions(
+        context_tokens=settings.context_tokens,
+        threads=settings.threads,
+        batch_tokens=settings.batch_tokens,
+        slots=settings.slots,
+        share_prefixes=settings.share_prefixes,
+        adapt_threads=settings.adapt_threads,
+        speculate=settings.speculate,
+        nice=settings.nice,
+        prefix_folder=prefixes if settings.save_prefixes else None,
+        prefix_max_bytes=settings.prefix_max_bytes,
+        prefix_daily_bytes=settings.prefix_daily_bytes,
+    )
 
 
 def runtime_limits(settings: RuntimeSettings) -> RuntimeLimits:
@@ -27,6 +41,8 @@ def runtime_limits(settings: RuntimeSettings) -> RuntimeLimits:
         memory_budget_bytes=settings.memory_budget_bytes,
         keep_alive_s=settings.keep_alive_s,
         load_timeout_s=settings.load_timeout_s,
+        max_crashes=settings.max_crashes,
+        backoff_max_s=settings.backoff_max_s,
         drain_timeout_s=settings.drain_timeout_s,
     )
 
