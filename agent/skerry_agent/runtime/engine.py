@@ -198,7 +198,7 @@ class Engine:
             known = self._stats.decode_s + self._stats.sample_s - counted
             self._stats.rest_s += time.perf_counter() - began - known
             if self._threads is not None:
-                self._threads.after_step()
+                self._threads.after_step(time.perf_counter() - began)
             self._send_stats()
             if self._saver is not None and not self._batcher.places:
                 self._saver.at_rest(lambda: len(self._queue) > 0)
@@ -270,7 +270,6 @@ class Engine:
         stats.cached_prefixes = self._kv.cached_prefixes
         stats.evicted_tokens = self._kv.evicted
         if self._threads is not None:
-            governor = self._threads.governor
-            stats.threads, stats.thread_changes = governor.threads, governor.changes
-            stats.others_cores = governor.others_cores
+            stats.threads, stats.thread_changes = self._threads.threads, self._threads.changes
+            stats.others_cores, stats.celsius = self._threads.others_cores, self._threads.celsius
         self._emit([Stats(stats)])

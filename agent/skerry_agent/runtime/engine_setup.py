@@ -11,6 +11,7 @@ from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
 from skerry_agent.runtime.cpu_times import CpuClock
 from skerry_agent.runtime.engine import Engine, EngineOptions
 from skerry_agent.runtime.engine_ports import EngineBrokenError
+from skerry_agent.runtime.heat_guard import HeatGuard
 from skerry_agent.runtime.llama_context import ContextOptions, LlamaContext
 from skerry_agent.runtime.llama_embed_context import LlamaEmbedContext
 from skerry_agent.runtime.llama_model import LlamaModel
@@ -49,7 +50,7 @@ def load_engine(
         open_embed_model=lambda: LlamaEmbedContext(
             model,
             context_tokens=context.context_tokens,
-            threads=load.threads if threads is None else threads.governor.threads,
+            threads=load.threads if threads is None else threads.threads,
         ),
         threads=threads,
         options=EngineOptions(
@@ -77,11 +78,16 @@ def _context_options(load: Load, model: LlamaModel) -> ContextOptions:
 
 
 def _thread_control(load: Load, context: LlamaContext) -> ThreadControl | None:
-    if not load.adapt_threads:
+    if not load.adapt_threads and not load.max_celsius:
         return None
     clock = CpuClock()
-    control = ThreadControl(ThreadGovernor(load.threads, clock.cores), clock, context.set_threads)
-    control.after_step()
+    control = ThreadControl(
+        ThreadGovernor(load.threads, clock.cores),
+        clock if load.adapt_threads else None,
+        context.set_threads,
+        heat=HeatGuard(load.max_celsius, load.threads) if load.max_celsius else None,
+    )
+    control.after_step(0.0)
     return control
 
 

@@ -29,6 +29,7 @@ class EngineStats(msgspec.Struct):
         thread_changes: How often that number changed.
         others_cores: Load of the device's other processes, in cores, as last measured.
         chunk_tokens: Prompt tokens in one step, as adapted.
+        celsius: The device's temperature, when there is a limit to it.
     """
 
     steps: int = 0
@@ -53,3 +54,4 @@ class EngineStats(msgspec.Struct):
     thread_changes: int = 0
     others_cores: float = 0.0
     chunk_tokens: int = 0
+    celsius: float = 0.0

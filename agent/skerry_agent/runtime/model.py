@@ -46,6 +46,7 @@ class RunnerOptions:
             requests of the same client, or nobody. What is shared is felt in the time that an answer takes.
         adapt_threads: Use fewer threads while other processes need the cores.
         speculate: Guess tokens from the text before where measurements say that it pays.
+        max_celsius: From this temperature of the device on the engine gets slower; 0 for no limit.
         nice: Added to the niceness of the process.
         prefix_folder: Where prefixes that repeat are saved, to be there after a restart; None saves none.
             What is saved holds prompts in readable form (mode 0600).
@@ -63,6 +64,7 @@ class RunnerOptions:
     share_prefixes: Literal["all", "client", "off"] = "all"
     adapt_threads: bool = True
     speculate: bool = True
+    max_celsius: float = 0.0
     nice: int = 0
     prefix_folder: Path | None = None
     prefix_max_bytes: int = 256 * MiB

@@ -287,6 +287,7 @@ class Runner:
             share_prefixes=options.share_prefixes,
             adapt_threads=options.adapt_threads,
             speculate=options.speculate,
+            max_celsius=options.max_celsius,
             nice=options.nice,
             model_sha256=self.model.sha256,
             prefix_folder=str(options.prefix_folder or ""),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from skerry_agent.runtime.cpu_times import CpuClock, CpuTimes
+from skerry_agent.runtime.heat_guard import HeatGuard
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,31 +110,57 @@ class ThreadGovernor:
 
 
 class ThreadControl:
-    """Reads the clock after the engine's steps, and sets the engine's threads as the governor says.
+    """Looks at the device after the engine's steps, and sets the engine's threads.
 
     Args:
-        governor: Who says it.
-        clock: Where to read.
+        governor: Says how many the neighbours leave.
+        clock: Where to read; None leaves the neighbours alone.
         set_threads: Takes another number of threads.
+        heat: Says how many the heat leaves; None for any.
     """
 
-    def __init__(self, governor: ThreadGovernor, clock: CpuClock, set_threads: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        governor: ThreadGovernor,
+        clock: CpuClock | None,
+        set_threads: Callable[[int], None],
+        *,
+        heat: HeatGuard | None = None,
+    ) -> None:
         self._governor = governor
         self._clock = clock
         self._set_threads = set_threads
+        self._heat = heat
+        self.threads = governor.threads
+        self.changes = 0
 
     @property
-    def governor(self) -> ThreadGovernor:
-        """Who says it."""
-        return self._governor
+    def others_cores(self) -> float:
+        """Load of the device's other processes when last measured, in cores."""
+        return self._governor.others_cores
 
-    def after_step(self) -> None:
-        """Look, when it is time, and act; costs next to nothing otherwise."""
-        if not self._governor.due(time.monotonic()):
-            return
-        times = self._clock.read()
-        if times is None:
-            return
-        before = self._governor.threads
-        if self._governor.observe(times) != before:
-            self._set_threads(self._governor.threads)
+    @property
+    def celsius(self) -> float:
+        """The temperature when last read; 0 when nobody looks."""
+        return self._heat.celsius if self._heat is not None else 0.0
+
+    def after_step(self, step_s: float) -> None:
+        """Look, when it is time, and act; costs next to nothing otherwise.
+
+        Args:
+            step_s: How long the step took; in great heat a pause in proportion to it follows.
+        """
+        if self._clock is not None and self._governor.due(time.monotonic()):
+            times = self._clock.read()
+            if times is not None:
+                self._governor.observe(times)
+        threads = self._governor.threads
+        if self._heat is not None:
+            self._heat.look()
+            threads = min(threads, self._heat.threads)
+        if threads != self.threads:
+            self.threads = threads
+            self.changes += 1
+            self._set_threads(threads)
+        if self._heat is not None and self._heat.pause:
+            time.sleep(self._heat.pause_s(step_s))

@@ -40,6 +40,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     share_prefixes: Literal["all", "client", "off"] = "all"
     adapt_threads: bool = True
     speculate: bool = True
+    max_celsius: float = 0.0
     nice: int = 0
     model_sha256: str = ""
     prefix_folder: str = ""
