@@ -74,6 +74,7 @@ ENGINE_GAUGES = {
     "threads": "Threads of the engine now.",
     "others_cores": "Load of the device's other processes, in cores.",
     "chunk_tokens": "Prompt tokens in one step, as adapted.",
+    "celsius": "Temperature of the device when there is a limit to it, in degrees Celsius.",
 }
 
 Values = Iterable[tuple[str, float]]
