@@ -82,7 +82,8 @@ class Engine:
         self._on_broken = on_broken
         self._threads = threads
         self._slots = options.slots
-        self._kv = KvCache(model)
+        saves = store is not None and options.share_prefixes != "off" and model.shares
+        self._kv = KvCache(model, spare=saves)
         self._stats = EngineStats(kv_tokens=model.kv_tokens)
         self._batcher = Batcher(
             model,
@@ -93,7 +94,7 @@ class Engine:
             speculation=Speculation(MAX_GUESSING_STEP) if options.speculate else None,
         )
         self._saver: PrefixSaver | None = None
-        if store is not None and options.share_prefixes != "off" and model.shares:
+        if store is not None and saves:
             everybody = options.share_prefixes == "all"
             self._saver = PrefixSaver(store, model, self._kv, all_clients=everybody)
             self._saver.restore()
@@ -200,8 +201,8 @@ class Engine:
             if self._threads is not None:
                 self._threads.after_step(time.perf_counter() - began)
             self._send_stats()
-            if self._saver is not None and not self._batcher.places:
-                self._saver.at_rest(lambda: len(self._queue) > 0)
+            if self._saver is not None:
+                self._saver.look(busy=bool(self._batcher.places or self._queue))
 
     def _step(self) -> None:
         if said := self._embedder.step():

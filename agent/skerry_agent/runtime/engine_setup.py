@@ -67,11 +67,12 @@ def load_engine(
 def _context_options(load: Load, model: LlamaModel) -> ContextOptions:
     context_tokens = min(load.context_tokens, model.train_context_tokens or load.context_tokens)
     kept = load.max_prefixes if load.share_prefixes != "off" and model.unshareable is None else 0
+    spare = 1 if kept and load.prefix_folder else 0
     return ContextOptions(
         context_tokens=context_tokens,
         kv_tokens=load.kv_tokens or context_tokens * AUTO_KV_CONTEXTS,
         batch_tokens=max(load.batch_tokens, load.slots),
-        sequences=load.slots + kept,
+        sequences=load.slots + kept + spare,
         outputs=max(load.slots, MIN_GUESSING_BATCH),
         threads=load.threads,
     )

@@ -44,7 +44,7 @@ class FairQueue(Generic[T]):
         if item.client not in self._clients:
             self._clients[item.client] = deque()
             self._forget()
-            self._turns.setdefault(item.client, self._turn)
+            self._turns[item.client] = max(self._turns.get(item.client, 0), self._turn)
         self._clients[item.client].append((next(self._arrivals), item))
         self._length += 1
 

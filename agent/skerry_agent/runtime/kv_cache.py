@@ -66,16 +66,20 @@ class KvCache:
     Args:
         cells: The model.
         clock: Monotonic time in seconds.
+        spare: Keep one sequence back for ``hot``, which without it can lend none.
 
     Attributes:
         used: Cells that are held by somebody.
         evicted: Tokens that were evicted so far.
     """
 
-    def __init__(self, cells: Cells, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, cells: Cells, clock: Callable[[], float] = time.monotonic, *, spare: bool = False
+    ) -> None:
         self._cells = cells
         self._clock = clock
         self._free = list(reversed(range(cells.sequences)))
+        self._spare = self._free.pop(0) if spare else None
         self._roots: dict[str, Node] = {}
         self._cached: dict[int, Node] = {}
         self._running: set[int] = set()
@@ -155,16 +159,14 @@ class KvCache:
     def _lend(self, node: Node, length: int) -> Iterator[int | None]:
         """A sequence that holds the first cells of a node and those above it, for as long as it is needed."""
         source = node.holder()
-        if source is None or not self._free:
+        if source is None or self._spare is None:
             yield None
             return
-        number = self._free.pop()
-        self._cells.share(source, number, 0, min(length, node.end))
+        self._cells.share(source, self._spare, 0, min(length, node.end))
         try:
-            yield number
+            yield self._spare
         finally:
-            self._cells.cut(number, 0)
-            self._free.append(number)
+            self._cells.cut(self._spare, 0)
 
     def _root(self, domain: str) -> Node:
         root = self._roots.get(domain)

@@ -3,6 +3,7 @@
 import functools
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,12 +40,14 @@ class SaverLimits:
     Attributes:
         min_hits: So many other requests have to have begun with a prefix.
         min_tokens: A shorter one is computed as fast as it is read.
+        busy_interval_s: How often an engine that never rests looks for prefixes to save.
         restore_share: The most that restored prefixes take of the cache's cells.
     """
 
     min_hits: int = 3
     min_tokens: int = 64
     restore_share: float = 0.5
+    busy_interval_s: float = 60.0
 
 
 class PrefixSaver:
@@ -56,6 +59,7 @@ class PrefixSaver:
         kv: Its cache.
         all_clients: Whether prefixes are shared by all (then those of single clients are of no use).
         limits: What is worth saving.
+        clock: Monotonic time in seconds.
     """
 
     def __init__(
@@ -66,12 +70,15 @@ class PrefixSaver:
         *,
         all_clients: bool,
         limits: SaverLimits | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
         self._states = states
         self._kv = kv
         self._all_clients = all_clients
         self._limits = limits or SaverLimits()
+        self._clock = clock
+        self._due = clock() + self._limits.busy_interval_s
         self._settled: dict[bytes, None] = {}
         self._writer: threading.Thread | None = None
         self.restored_tokens = 0
@@ -107,21 +114,21 @@ class PrefixSaver:
         self.restored_tokens += len(head.tokens)
         return True
 
-    def at_rest(self, wanted: Callable[[], bool]) -> None:
-        """Save what has become worth it, while nobody waits for the engine.
+    def look(self, *, busy: bool) -> None:
+        """Save one prefix that has become worth it, if any: when nobody waits for the engine, or at times.
 
         Args:
-            wanted: Says whether somebody waits by now.
+            busy: Whether somebody waits: then it looks once a while only, as it takes some milliseconds.
         """
-        if self._writer is not None and self._writer.is_alive():
+        now = self._clock()
+        if (busy and now < self._due) or (self._writer is not None and self._writer.is_alive()):
             return
+        self._due = now + self._limits.busy_interval_s
         limits = self._limits
         for domain, tokens, lend in self._kv.hot(limits.min_hits, limits.min_tokens):
             head = Head(domain, tokens[: self._states.max_saved_tokens])
             if (name := _name(head)) in self._settled:
                 continue
-            if wanted():
-                return
             self._settle(name)
             if self._store.has(head):
                 self._quietly(functools.partial(self._store.used, head))
@@ -129,7 +136,6 @@ class PrefixSaver:
             with lend(len(head.tokens)) as sequence:
                 state = None if sequence is None else self._states.save_state(sequence)
             if state is not None:
-                # One at a time: the next one has its turn when the engine rests again.
                 self._write(head, state)
                 return
 

@@ -48,6 +48,15 @@ def test_a_client_that_was_away_has_no_credit() -> None:
     assert _taken(queue)[:6] == ["b1", "a50", "b2", "a51", "b3", "a52"]
 
 
+def test_a_client_that_comes_back_has_no_credit_either() -> None:
+    queue = _queue("b0", *(f"a{i}" for i in range(100)))
+    for _ in range(51):
+        queue.take(NOBODY)
+    for name in ("b1", "b2", "b3"):
+        queue.put(_Item("b", name))
+    assert _taken(queue)[:4] == ["b1", "a50", "b2", "a51"]
+
+
 def test_one_can_be_taken_out() -> None:
     queue = _queue("a1", "b1")
     gone = _Item("a", "a2")

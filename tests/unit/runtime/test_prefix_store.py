@@ -192,6 +192,17 @@ def test_prefixes_of_clients_stay_theirs_on_the_disk(
     assert _cached(engine("all"), 1, f"{PROMPT}9", "one") == 0
 
 
+def test_a_cache_full_of_prefixes_can_still_save_one(
+    engine: Callable[..., EngineBench], tmp_path: Path
+) -> None:
+    first = engine()
+    for number in range(30):
+        _cached(first, number, f"{chr(97 + number)} lonely prompt")
+    for number in range(30, 36):
+        _cached(first, number, f"{PROMPT}{number}")
+    assert len(_saved(first, tmp_path)) == 1
+
+
 def test_nothing_is_saved_or_restored_without_sharing(
     engine: Callable[..., EngineBench], tmp_path: Path
 ) -> None:
