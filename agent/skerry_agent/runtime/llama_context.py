@@ -143,28 +143,33 @@ class LlamaContext:
         raise EngineBrokenError(f"llama_decode failed with code {code}")
 
     def _fill(self, parts: Sequence[Part]) -> list[int]:
-        count = sum(len(part.tokens) for part in parts)
-        # llama.cpp aborts the process on each of these.
-        if not 0 < count <= self.batch_tokens:
-            raise ValueError(f"{count} tokens do not fit into a batch of {self.batch_tokens}")
-        if sum(part.outputs for part in parts) > self._max_outputs:
-            raise ValueError(f"a step has at most {self._max_outputs} rows of logits")
+        tokens: list[int] = []
+        positions: list[int] = []
+        sequences: list[int] = []
+        logits: list[int] = []
         rows: list[int] = []
-        at = 0
-        self._logits[:count] = 0
-        for sequence, position, tokens, outputs in parts:
-            end = at + len(tokens)
-            if not 0 <= sequence < self.sequences or not 0 <= outputs <= len(tokens) or end == at:
+        # llama.cpp aborts the process on each of what is refused here.
+        for sequence, position, run, outputs in parts:
+            count = len(run)
+            if not 0 <= sequence < self.sequences or not 0 <= outputs <= count or not count:
                 raise ValueError("a part of a batch is impossible")
-            if position < 0 or position + len(tokens) > self.context_tokens:
-                raise ValueError(f"{len(tokens)} tokens at {position} do not fit into the context")
-            self._token[at:end] = tokens
-            self._position[at:end] = range(position, position + len(tokens))
-            self._sequence[at:end] = sequence
-            self._logits[end - outputs : end] = 1
-            at = end
-            rows.append(end - 1)
-        self._batch.n_tokens = count
+            if position < 0 or position + count > self.context_tokens:
+                raise ValueError(f"{count} tokens at {position} do not fit into the context")
+            tokens += run
+            positions += range(position, position + count)
+            sequences += [sequence] * count
+            logits += [0] * (count - outputs) + [1] * outputs
+            rows.append(len(tokens) - 1)
+        total = len(tokens)
+        if not 0 < total <= self.batch_tokens:
+            raise ValueError(f"{total} tokens do not fit into a batch of {self.batch_tokens}")
+        if sum(logits) > self._max_outputs:
+            raise ValueError(f"a step has at most {self._max_outputs} rows of logits")
+        self._token[:total] = tokens
+        self._position[:total] = positions
+        self._sequence[:total] = sequences
+        self._logits[:total] = logits
+        self._batch.n_tokens = total
         return rows
 
     def logits(self, row: int) -> NDArray[np.float32]:
