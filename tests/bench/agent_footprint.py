@@ -1,7 +1,7 @@
 """Memory and start time of the agent, beside a bare Python with the same imports, in the same run.
 
-Prints a table and writes ``bench-agent-footprint.json``. The goals: under 64 MiB resident never enrolled, under
-80 MiB enrolled and connected, ready in under 1.5 s. No model is loaded.
+Prints a table and writes ``bench-agent-footprint.json``. The goals: under 64 MiB resident never enrolled,
+under 80 MiB enrolled and connected, ready in under 1.5 s. No model is loaded.
 """
 
 import json
