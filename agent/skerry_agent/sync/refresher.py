@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import structlog
 
+from skerry_agent.backoff import full_jitter
 from skerry_agent.errors import AgentError, WorldError
-from skerry_agent.sync.backoff import full_jitter
 from skerry_agent.sync.limits import SyncLimits
 from skerry_agent.sync.ports import MetadataSource, Refresh, Uplink
 

@@ -4,9 +4,9 @@ import asyncio
 
 import structlog
 
+from skerry_agent.backoff import full_jitter
 from skerry_agent.errors import AgentError
 from skerry_agent.events import EventSink
-from skerry_agent.sync.backoff import full_jitter
 from skerry_agent.sync.limits import SyncLimits
 from skerry_agent.sync.ports import CertificateHolder, TrustedClock
 from skerry_agent.sync.requester import Requester

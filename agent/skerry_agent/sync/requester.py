@@ -12,7 +12,7 @@ from itertools import count
 
 import structlog
 
-from skerry_agent.sync.backoff import full_jitter
+from skerry_agent.backoff import full_jitter
 from skerry_agent.sync.errors import BadAnswerError, BlobNotFoundError, NoAnswerError, NotConnectedError
 from skerry_agent.sync.flow_gate import FlowGate, Passage
 from skerry_agent.sync.limits import SyncLimits

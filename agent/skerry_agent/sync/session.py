@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import structlog
 
+from skerry_agent.backoff import full_jitter
 from skerry_agent.errors import AgentError, PeerError
-from skerry_agent.sync.backoff import full_jitter
 from skerry_agent.sync.errors import FrameTooLargeError, NotConnectedError
 from skerry_agent.sync.limits import SyncLimits
 from skerry_agent.sync.ports import Connector

@@ -1,12 +1,8 @@
-"""Pauses between attempts. Pure.
-
-Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015: full jitter spreads many devices that
-failed at one moment evenly over the pause.
-"""
+"""Pauses between attempts of updates and settings, counted in failures. Pure."""
 
 from collections.abc import Callable
 
-_MAX_DOUBLINGS = 32
+from skerry_agent import backoff
 
 
 def full_jitter(failures: int, initial_s: float, max_s: float, random: Callable[[], float]) -> float:
@@ -20,4 +16,6 @@ def full_jitter(failures: int, initial_s: float, max_s: float, random: Callable[
     """
     if failures < 1:
         raise ValueError(f"a pause after {failures} failures")
-    return random() * min(max_s, initial_s * 2.0 ** min(failures - 1, _MAX_DOUBLINGS))
+    return backoff.full_jitter(
+        failures - 1, initial_s, max_s, lambda low, high: low + random() * (high - low)
+    )

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry_agent.sync.backoff import full_jitter
+from skerry_agent.backoff import full_jitter
 
 
 @given(st.integers(0, 10_000))
