@@ -20,7 +20,8 @@ from skerry_agent.updates.ports import ChunkSource, Clock, DeviceView, SystemClo
 from skerry_agent.updates.record import SlotRecord, fresh
 from skerry_agent.updates.reports import build_reports
 from skerry_agent.updates.sources.local import LocalSource
-from skerry_agent.updates.steps import Go, Pause, Step, Steps, Work
+from skerry_agent.updates.step import Go, Pause, Step, Work
+from skerry_agent.updates.steps import Steps
 from skerry_agent.updates.store import UpdateStore
 from skerry_protocol.desired import DesiredState
 from skerry_protocol.generation import GenerationMark, compare

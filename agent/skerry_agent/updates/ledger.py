@@ -11,7 +11,7 @@ from skerry_agent.updates.announcing import announce
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.ports import DeviceView
 from skerry_agent.updates.record import SlotRecord, fresh, judge
-from skerry_agent.updates.steps import Go, file_sha256
+from skerry_agent.updates.step import Go, file_sha256
 from skerry_agent.updates.store import UpdateStore
 from skerry_agent.updates.table import Event
 from skerry_protocol.desired import DesiredSlot, DesiredState

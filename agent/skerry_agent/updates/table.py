@@ -1,7 +1,7 @@
 """The update's state machine: a table, and nothing else decides on states. Pure.
 
 A state is stored before its effect, and every effect may be done again: so a restart finds the state whose
-effect was under way and does it once more. What each state does is in ``steps.py``:
+effect was under way and does it once more. What each state does is in ``obtaining.py`` and ``proving.py``:
 
 ============  ===========================================================================================
 idle          nothing is wanted, or what was wanted no longer is

@@ -116,7 +116,7 @@ async def test_an_agent_that_dies_in_every_check_of_the_file_gives_up(
     def crash(path: Path) -> None:
         raise CrashError
 
-    monkeypatch.setattr("skerry_agent.updates.steps._check_header", crash)
+    monkeypatch.setattr("skerry_agent.updates.obtaining._check_header", crash)
     await run_until_crash(world, two)
     for _ in range(world.limits.max_starts):
         await world.restart()

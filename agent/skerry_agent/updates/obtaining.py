@@ -1,0 +1,155 @@
+"""The way to a version's file on this device: resolving, checking, downloading, verifying."""
+
+import asyncio
+import hashlib
+from pathlib import Path
+
+from skerry_agent.registry import (
+    DamagedDownloadError,
+    InconsistentManifestError,
+    NewArtifact,
+    Registry,
+    check_model_file,
+)
+from skerry_agent.trust.errors import TargetNotYetVisibleError, TargetRefusedError
+from skerry_agent.updates import fit
+from skerry_agent.updates.download import Downloader
+from skerry_agent.updates.limits import UpdateLimits
+from skerry_agent.updates.ports import DeviceView, TargetSource
+from skerry_agent.updates.step import Go, Pause, Step, Work, find_file, refuse, require_file, serving_file
+from skerry_protocol.desired import TargetRef
+from skerry_protocol.errors import ModelFileError, ProtocolError
+from skerry_protocol.manifest import FileEntry, Manifest, decode_manifest
+from skerry_protocol.reported import Reason
+
+
+class Obtaining:
+    """Holds no state of any update but how many rounds brought wrong bytes."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        targets: TargetSource,
+        downloader: Downloader,
+        device: DeviceView,
+        limits: UpdateLimits,
+    ) -> None:
+        self._registry = registry
+        self._targets = targets
+        self._downloader = downloader
+        self._device = device
+        self._limits = limits
+        self._wrong_rounds: dict[str, int] = {}
+
+    async def resolve(self, work: Work) -> Step:
+        """Look up the signed manifest."""
+        target = work.target
+        if work.wanted is not None and work.wanted.adapters:
+            return refuse("adapters_unsupported", f"{target.path} wants adapters; this agent takes none")
+        try:
+            data = await self._targets.manifest(target, work.minimum_versions)
+        except TargetNotYetVisibleError as error:
+            return Pause(Reason("target_not_yet_visible", str(error)))
+        except TargetRefusedError as error:
+            return refuse(error.code, error.message)
+        if hashlib.sha256(data).hexdigest() != target.sha256:
+            return refuse("target_mismatch", f"the bytes of {target.path} are not those that were chosen")
+        try:
+            manifest = decode_manifest(data)
+        except ProtocolError as error:
+            return refuse("manifest_malformed", f"{target.path}: {error}")
+        wrong = fit.check_identity(manifest, target.path)
+        return Go("refused", {"reason": wrong}) if wrong else Go("resolved", manifest=data)
+
+    async def check(self, work: Work) -> Step:
+        """Whether it fits: device, memory, disk."""
+        found = find_file(work, self._device.facts(), self._limits)
+        if found is None:
+            return refuse("manifest_lost", f"the stored manifest {work.target.path} is gone")
+        manifest, entry = found
+        if isinstance(entry, Reason):
+            return Go("refused", {"reason": entry})
+        need = fit.predict_memory(manifest, entry, self._device.cache_tokens)
+        memory_bytes = self._device.model_memory_bytes(
+            serving_file(self._registry.slots_now, work.record.slot)
+        )
+        wrong = fit.check_memory(manifest.ref, need, memory_bytes)
+        if wrong is not None:
+            return Go("refused", {"reason": wrong, "need_bytes": need[0]})
+        await self._registry.pin(entry.sha256, entry.length)
+        if await self._registry.stored(entry.sha256, entry.length) is None:
+            # Reserves the room, so it is the check.
+            await (await self._registry.open_partial(entry.sha256, entry.length, entry.chunks)).close()
+        self._wrong_rounds.pop(work.record.slot, None)
+        return Go("fits", {"bytes_total": entry.length})
+
+    async def download(self, work: Work) -> Step:
+        """One round over the sources for what is still missing."""
+        _, entry = require_file(work, self._device.facts(), self._limits)
+        await self._registry.pin(entry.sha256, entry.length)
+        if await self._registry.stored(entry.sha256, entry.length) is not None:
+            return Go("obtained", {"bytes_done": entry.length})
+        partial = await self._registry.open_partial(entry.sha256, entry.length, entry.chunks)
+        try:
+            await work.on_progress(partial.bytes_done, 0)
+            outcome = await self._downloader.run_round(
+                partial, lambda fetched: work.on_progress(partial.bytes_done, fetched)
+            )
+            if not partial.missing():
+                return Go("obtained", {"bytes_done": entry.length})
+        finally:
+            await partial.close()
+        slot = work.record.slot
+        wrong = bool(outcome.wrong) and not outcome.right_chunks
+        self._wrong_rounds[slot] = self._wrong_rounds.get(slot, 0) + 1 if wrong else 0
+        if self._wrong_rounds[slot] >= self._limits.max_wrong_rounds:
+            return refuse(
+                "chunk_mismatch",
+                f"the bytes of {work.target.path} do not match its signed manifest ({outcome.summary()})",
+            )
+        code = "chunk_mismatch" if outcome.wrong else "sources_failed"
+        # Progress was made: the next round may come at once.
+        return Pause(Reason(code, outcome.summary()), after_s=0.0 if outcome.right_chunks else None)
+
+    async def verify(self, work: Work) -> Step:
+        """Hash the whole file, look at its header, install it."""
+        manifest, entry = require_file(work, self._device.facts(), self._limits)
+        path = await self._registry.stored(entry.sha256, entry.length)
+        if path is None:
+            partial = await self._registry.open_partial(entry.sha256, entry.length, entry.chunks)
+            try:
+                if partial.missing():
+                    return Go("damaged", {"bytes_done": partial.bytes_done})
+                path = await partial.finish()
+            except DamagedDownloadError:
+                return Go("damaged", {"bytes_done": partial.bytes_done})
+            except InconsistentManifestError as error:
+                return refuse("file_mismatch", f"{work.target.path}: {error}")
+            finally:
+                await partial.close()
+        try:
+            await asyncio.to_thread(_check_header, path)
+        except ModelFileError as error:
+            return refuse("bad_model", f"{manifest.ref}: {error}")
+        await self._registry.install(_artifact(manifest, entry, work.target))
+        return Go("verified")
+
+
+def _artifact(manifest: Manifest, entry: FileEntry, target: TargetRef) -> NewArtifact:
+    return NewArtifact(
+        ref=str(manifest.ref),
+        kind=manifest.kind,
+        file_sha256=entry.sha256,
+        length=entry.length,
+        chunks=[(chunk.offset, chunk.length, chunk.sha256) for chunk in entry.chunks],
+        target_path=target.path,
+        target_sha256=target.sha256,
+        description=manifest.description,
+        license=manifest.license,
+        acceptance=manifest.acceptance,
+    )
+
+
+def _check_header(path: Path) -> None:
+    check_model_file(path)

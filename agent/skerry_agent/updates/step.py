@@ -1,0 +1,105 @@
+"""One step of one slot's update: what it is given, and what comes of it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from skerry_agent.errors import AgentError
+from skerry_agent.registry import Slot
+from skerry_agent.updates import fit
+from skerry_agent.updates.limits import UpdateLimits
+from skerry_agent.updates.record import SlotRecord
+from skerry_agent.updates.table import Event
+from skerry_protocol.desired import DesiredSlot, TargetRef
+from skerry_protocol.manifest import FileEntry, Manifest, decode_manifest
+from skerry_protocol.reported import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The step is done: an event, and what else changes in the record."""
+
+    event: Event
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    manifest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The step cannot be done now; it is done again later.
+
+    Attributes:
+        after_s: When; None means with backoff.
+    """
+
+    reason: Reason
+    after_s: float | None = None
+
+
+Step = Go | Pause
+OnProgress = Callable[[int, int], Awaitable[None]]
+"""Called with verified bytes in total, and further bytes that came over a network."""
+
+
+def refuse(code: str, message: str, *, need_bytes: int = 0) -> Go:
+    """The update cannot be."""
+    return Go("refused", {"reason": Reason(code, message), "need_bytes": need_bytes})
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One slot's update as a step sees it."""
+
+    record: SlotRecord
+    wanted: DesiredSlot | None
+    minimum_versions: Mapping[str, int]
+    manifest: bytes | None
+    on_progress: OnProgress
+
+    @property
+    def target(self) -> TargetRef:
+        """The manifest's target."""
+        if self.record.target is None:
+            raise RuntimeError(f"the update of {self.record.slot} has no target")
+        return self.record.target
+
+
+class CannotGoOnError(AgentError):
+    """What was checked before is no longer so: labels changed, or updates.db was tampered with."""
+
+
+def find_file(
+    work: Work, facts: Mapping[str, str], limits: UpdateLimits
+) -> tuple[Manifest, FileEntry | Reason] | None:
+    """The manifest and the file that it gives this device, or why it gives none; None when it is lost."""
+    if work.manifest is None:
+        return None
+    manifest = decode_manifest(work.manifest)
+    return manifest, fit.choose_file(manifest, facts, limits)
+
+
+def require_file(work: Work, facts: Mapping[str, str], limits: UpdateLimits) -> tuple[Manifest, FileEntry]:
+    """The same where it was found before.
+
+    Raises:
+        CannotGoOnError: It is not there any more.
+    """
+    found = find_file(work, facts, limits)
+    if found is None or isinstance(found[1], Reason):
+        why = found[1].message if found is not None and isinstance(found[1], Reason) else "it is lost"
+        raise CannotGoOnError(f"the manifest {work.target.path} cannot be followed any more: {why}")
+    return found[0], found[1]
+
+
+def serving_file(slots: Mapping[str, Slot], slot: str) -> str | None:
+    """Digest of the file that serves in a slot now."""
+    found = slots.get(slot)
+    return found.active.file_sha256 if found is not None and found.active is not None else None
+
+
+def file_sha256(manifest: bytes | None, facts: Mapping[str, str], limits: UpdateLimits) -> str | None:
+    """Digest of the file that a manifest gives this device, if it gives one."""
+    if manifest is None:
+        return None
+    entry = fit.choose_file(decode_manifest(manifest), facts, limits)
+    return None if isinstance(entry, Reason) else entry.sha256
