@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from skerry_agent.errors import WorldError
 from skerry_agent.runtime import ModelFile
@@ -28,6 +28,36 @@ class TargetSource(Protocol):
             TargetNotYetVisibleError: Not visible yet; try again later.
             TargetRefusedError: It is not what the fleet's keys signed; trying again does not help.
             WorldError: The repository cannot be reached now.
+        """
+
+
+class Piece(Protocol):
+    """Bytes of a blob that are wanted whole: a ``Chunk``, or any hashable value with these two."""
+
+    @property
+    def offset(self) -> int:
+        """First byte in the blob."""
+
+    @property
+    def length(self) -> int:
+        """Bytes."""
+
+
+P = TypeVar("P", bound=Piece)
+
+
+class RangeSource(Protocol):
+    """Somewhere on a network that bytes of blobs come from. Never trusted."""
+
+    @property
+    def name(self) -> str:
+        """Short name for events and logs, such as ``http``."""
+
+    def read(self, blob_sha256: str, pieces: Sequence[P]) -> AsyncGenerator[tuple[P, bytes], None]:
+        """Yield pieces of the blob with this SHA-256, each whole, in any order.
+
+        Raises:
+            SourceError: It cannot go on. Other ``AgentError``s are taken the same way.
         """
 
 

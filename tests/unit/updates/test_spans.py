@@ -16,10 +16,10 @@ some_chunks = st.lists(st.sampled_from(CHUNKS), unique=True)
 @given(some_chunks, st.integers(1, 2000))
 def test_stretches_hold_every_chunk_once_and_only_neighbours(chunks: list[Chunk], most: int) -> None:
     found = list(stretches(chunks, most))
-    assert [c for s in found for c in s.chunks] == sorted(chunks, key=lambda c: c.offset)
+    assert [c for s in found for c in s.pieces] == sorted(chunks, key=lambda c: c.offset)
     for stretch in found:
-        assert stretch.length == sum(c.length for c in stretch.chunks)
-        assert stretch.length <= most or len(stretch.chunks) == 1
+        assert stretch.length == sum(c.length for c in stretch.pieces)
+        assert stretch.length <= most or len(stretch.pieces) == 1
 
 
 @given(some_chunks, st.integers(1, 2000))

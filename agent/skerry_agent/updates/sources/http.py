@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from skerry_agent.errors import AgentError
-from skerry_agent.updates.ports import SourceError
+from skerry_agent.updates.ports import P, Piece, SourceError
 from skerry_agent.updates.sources.spans import Stretch, stretches
 from skerry_protocol.manifest import Chunk
 from skerry_protocol.requests import Capability
@@ -93,10 +93,12 @@ class HttpSource:
         self._failures = 0
         self._rests_until = 0.0
 
-    async def fetch(
-        self, file_sha256: str, chunks: Sequence[Chunk]
-    ) -> AsyncGenerator[tuple[Chunk, bytes], None]:
-        """Yield the chunks, from the first address that works.
+    def fetch(self, file_sha256: str, chunks: Sequence[Chunk]) -> AsyncGenerator[tuple[Chunk, bytes], None]:
+        """Yield chunks of a file; see :meth:`read`."""
+        return self.read(file_sha256, chunks)
+
+    async def read(self, blob_sha256: str, pieces: Sequence[P]) -> AsyncGenerator[tuple[P, bytes], None]:
+        """Yield pieces of a blob, from the first address that works.
 
         Raises:
             SourceError: No address works, or the source rests after a failure. Other ``AgentError``s come
@@ -105,19 +107,19 @@ class HttpSource:
         rest_s = self._rests_until - self._monotonic()
         if rest_s > 0:
             raise SourceError(f"was not reachable; asked again in {rest_s:.0f} s")
-        missing = dict.fromkeys(chunks)
+        missing = dict.fromkeys(pieces)
         problem = "the controller gave no address"
         for _ in range(2):
-            capability = await self._capabilities.capability(file_sha256)
+            capability = await self._capabilities.capability(blob_sha256)
             expired = False
             for url in capability.urls:
                 try:
                     reading = self._read_from(url, capability.authority_pem, list(missing))
                     async with aclosing(reading):
-                        async for chunk, data in reading:
-                            missing.pop(chunk, None)
+                        async for piece, data in reading:
+                            missing.pop(piece, None)
                             self._failures = 0
-                            yield chunk, data
+                            yield piece, data
                 except _ExpiredError as error:
                     problem, expired = str(error), True
                 except SourceError as error:
@@ -136,19 +138,19 @@ class HttpSource:
         self._rests_until = self._monotonic() + pause_s
 
     async def _read_from(
-        self, url: str, authority_pem: str | None, chunks: Sequence[Chunk]
-    ) -> AsyncGenerator[tuple[Chunk, bytes], None]:
+        self, url: str, authority_pem: str | None, pieces: Sequence[P]
+    ) -> AsyncGenerator[tuple[P, bytes], None]:
         reader = await asyncio.to_thread(_Reader, self._open_session, authority_pem, url, self._limits)
         try:
-            for stretch in stretches(chunks, self._limits.max_range_bytes):
+            for stretch in stretches(pieces, self._limits.max_range_bytes):
                 if await asyncio.to_thread(reader.request, stretch):
-                    wanted: Sequence[Chunk] = stretch.chunks
+                    wanted: Sequence[P] = stretch.pieces
                 else:
                     # The server ignores ranges: all that is wanted comes by in the one answer.
-                    wanted = sorted(chunks, key=lambda chunk: chunk.offset)
-                for chunk in wanted:
-                    yield chunk, await asyncio.to_thread(reader.read, chunk)
-                if wanted is not stretch.chunks:
+                    wanted = sorted(pieces, key=lambda piece: piece.offset)
+                for piece in wanted:
+                    yield piece, await asyncio.to_thread(reader.read, piece)
+                if wanted is not stretch.pieces:
                     return
         finally:
             # Not in a thread: when this was cancelled, a thread may still wait for the network.
@@ -173,7 +175,7 @@ class _Reader:
         with _network_errors(url):
             self._session = open_session(authority_pem)
 
-    def request(self, stretch: Stretch) -> bool:
+    def request(self, stretch: Stretch[P]) -> bool:
         """Ask for a range; False when the whole file comes instead."""
         self._drop()
         last = stretch.offset + stretch.length - 1
@@ -204,11 +206,11 @@ class _Reader:
         self._position = stretch.offset
         return True
 
-    def read(self, chunk: Chunk) -> bytes:
-        """The bytes of a chunk that is ahead in the current answer."""
-        while self._position < chunk.offset:
-            self._take(min(_SKIP_BYTES, chunk.offset - self._position))
-        return self._take(chunk.length)
+    def read(self, piece: Piece) -> bytes:
+        """The bytes of a piece that is ahead in the current answer."""
+        while self._position < piece.offset:
+            self._take(min(_SKIP_BYTES, piece.offset - self._position))
+        return self._take(piece.length)
 
     def _take(self, length: int) -> bytes:
         if self._response is None:
@@ -216,10 +218,10 @@ class _Reader:
         data = bytearray()
         while len(data) < length:
             with _network_errors(self._url):
-                piece = self._response.raw.read(length - len(data))
-            if not piece:
+                part = self._response.raw.read(length - len(data))
+            if not part:
                 raise SourceError(f"the answer ended {length - len(data)} bytes early")
-            data += piece
+            data += part
         self._position += length
         return bytes(data)
 

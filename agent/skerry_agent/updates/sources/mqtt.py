@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, aclosing
 from typing import Protocol
 
-from skerry_agent.updates.ports import SourceError
+from skerry_agent.updates.ports import P, SourceError
 from skerry_agent.updates.sources.spans import Assembler, batches, stretches
 from skerry_protocol.manifest import Chunk
 
@@ -36,20 +36,22 @@ class MqttSource:
         self._reader = reader
         self._batch_bytes = batch_bytes
 
-    async def fetch(
-        self, file_sha256: str, chunks: Sequence[Chunk]
-    ) -> AsyncGenerator[tuple[Chunk, bytes], None]:
-        """Yield the chunks.
+    def fetch(self, file_sha256: str, chunks: Sequence[Chunk]) -> AsyncGenerator[tuple[Chunk, bytes], None]:
+        """Yield chunks of a file; see :meth:`read`."""
+        return self.read(file_sha256, chunks)
+
+    async def read(self, blob_sha256: str, pieces: Sequence[P]) -> AsyncGenerator[tuple[P, bytes], None]:
+        """Yield pieces of a blob.
 
         Raises:
             SourceError: The answers are not what was asked for. Other ``AgentError``s come from the reader.
         """
-        for batch in batches(chunks, self._batch_bytes):
+        for batch in batches(pieces, self._batch_bytes):
             missing = set(batch)
             assembler = Assembler(batch)
             spans = [(s.offset, s.length) for s in stretches(batch, self._batch_bytes)]
             async with AsyncExitStack() as stack:
-                frames = self._reader.read_ranges(file_sha256, spans)
+                frames = self._reader.read_ranges(blob_sha256, spans)
                 if isinstance(frames, AsyncGenerator):
                     frames = await stack.enter_async_context(aclosing(frames))
                 async for offset, data in frames:
@@ -57,8 +59,8 @@ class MqttSource:
                         completed = list(assembler.add(offset, data))
                     except ValueError as error:
                         raise SourceError(f"the controller sent something else: {error}") from error
-                    for chunk, whole in completed:
-                        missing.discard(chunk)
-                        yield chunk, whole
+                    for piece, whole in completed:
+                        missing.discard(piece)
+                        yield piece, whole
             if missing:
                 raise SourceError(f"{len(missing)} chunks were answered in part only")
