@@ -68,6 +68,14 @@ class ModelOptions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         """The longest answer in tokens; Ollama's -1, -2 and 0 are as long as the context holds."""
         return self.num_predict if self.num_predict is not None and self.num_predict > 0 else None
 
+    @property
+    def context_tokens(self) -> int | None:
+        """Prompt and answer together, in tokens; the loaded context bounds it. Nothing is loaded anew for it.
+
+        Ollama would: then any request could unload the model under everybody else's.
+        """
+        return self.num_ctx if self.num_ctx is not None and self.num_ctx > 0 else None
+
 
 def read_options(given: dict[str, Any] | None) -> ModelOptions:
     """Options from a request.

@@ -9,8 +9,9 @@ from llama_cpp import llama_cpp as lib
 
 from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
 from skerry_agent.runtime.cpu_times import CpuClock
-from skerry_agent.runtime.engine import Engine, EngineOptions
+from skerry_agent.runtime.engine import THREAD_STACK_BYTES, Engine, EngineOptions
 from skerry_agent.runtime.engine_ports import EngineBrokenError
+from skerry_agent.runtime.growth_limit import data_bytes, limit_growth
 from skerry_agent.runtime.heat_guard import HeatGuard
 from skerry_agent.runtime.llama_context import ContextOptions, LlamaContext
 from skerry_agent.runtime.llama_embed_context import LlamaEmbedContext
@@ -21,6 +22,9 @@ from skerry_agent.runtime.thread_governor import ThreadControl, ThreadGovernor
 from skerry_agent.runtime.wire import FromRunner, Load, Ready
 
 MIN_GUESSING_BATCH = 16
+ENGINE_THREADS = 2
+WORKER_STACK_BYTES = 16 * 1024 * 1024
+"""Of each of llama.cpp's threads, at most: address space that counts as if it were memory."""
 AUTO_KV_CONTEXTS = 2
 """Without a number of its own the cache holds so many contexts: one for answers, one for prefixes."""
 
@@ -37,7 +41,9 @@ def load_engine(
         LoadRefusedError: The message says why.
     """
     model = LlamaModel(Path(load.path))
+    before = data_bytes()
     context = LlamaContext(model, _context_options(load, model))
+    context_bytes = data_bytes() - before
     if model.unshareable is not None and load.share_prefixes != "off":
         sys.stderr.write(f"prefixes of this model are not shared: {model.unshareable}\n")
     template = _template(model)
@@ -61,6 +67,10 @@ def load_engine(
         ),
         store=_prefix_store(load),
     )
+    if load.max_growth_bytes:
+        stacks = ENGINE_THREADS * THREAD_STACK_BYTES + load.threads * WORKER_STACK_BYTES
+        # The context for vectors, which is made when it is needed, is no bigger than that for answers.
+        limit_growth(load.max_growth_bytes + context_bytes + stacks)
     return engine, _ready(model, context, has_chat_template=isinstance(template, ChatTemplate))
 
 

@@ -14,7 +14,7 @@ class PromptTooLongError(InvalidRequestError):
         """Build the error from both numbers, in tokens."""
         super().__init__(
             f"the prompt has {prompt_tokens} tokens, but the context holds {context_tokens} with the answer:"
-            " shorten the prompt or raise context_tokens"
+            " shorten the prompt, or raise runtime.context_tokens (num_ctx of a request can only lower it)"
         )
         self.prompt_tokens = prompt_tokens
         self.context_tokens = context_tokens

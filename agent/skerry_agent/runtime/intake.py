@@ -68,7 +68,7 @@ class Preparer:
         try:
             request = with_grammar(job.request)
             tokens = self._reader.tokens(request)
-            room = self._room(tokens)
+            room = self._room(tokens, request.context_tokens)
             job.sampler = self._model.sampler(request, tokens)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
             return failure(job.number, error)
@@ -78,10 +78,11 @@ class Preparer:
         job.stream = TextStream(job.request.stop)
         return None
 
-    def _room(self, tokens: list[int]) -> int:
-        room = self._model.context_tokens - len(tokens)
+    def _room(self, tokens: list[int], wanted: int | None) -> int:
+        context = min(self._model.context_tokens, wanted or self._model.context_tokens)
+        room = context - len(tokens)
         if room < 1:
-            raise PromptTooLongError(len(tokens), self._model.context_tokens)
+            raise PromptTooLongError(len(tokens), context)
         return room
 
     def embedding(self, job: EmbedJob) -> Failed | None:

@@ -48,6 +48,8 @@ class RunnerOptions:
         speculate: Guess tokens from the text before where measurements say that it pays.
         max_celsius: From this temperature of the device on the engine gets slower; 0 for no limit.
         nice: Added to the niceness of the process.
+        max_growth_bytes: What the process may take over what it holds once it is loaded, and a second context
+            for vectors; 0 for no limit.
         prefix_folder: Where prefixes that repeat are saved, to be there after a restart; None saves none.
             What is saved holds prompts in readable form (mode 0600).
         prefix_max_bytes: All saved prefixes together, of all models.
@@ -66,6 +68,7 @@ class RunnerOptions:
     speculate: bool = True
     max_celsius: float = 0.0
     nice: int = 0
+    max_growth_bytes: int = 256 * MiB
     prefix_folder: Path | None = None
     prefix_max_bytes: int = 256 * MiB
     prefix_daily_bytes: int = 256 * MiB
@@ -73,7 +76,10 @@ class RunnerOptions:
     def __post_init__(self) -> None:
         """Refuse values that cannot work."""
         positive = min(self.context_tokens, self.batch_tokens, self.slots, self.step_target_s) > 0
-        if not positive or min(self.threads, self.kv_tokens, self.max_prefixes, self.nice) < 0:
+        if (
+            not positive
+            or min(self.threads, self.kv_tokens, self.max_prefixes, self.nice, self.max_growth_bytes) < 0
+        ):
             raise ValueError(f"impossible runner options: {self}")
 
     @property

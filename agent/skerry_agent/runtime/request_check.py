@@ -43,6 +43,8 @@ def validate_request(request: GenerateRequest, *, max_prompt_bytes: int) -> None
     _validate_sampling(request.sampling)
     if request.max_tokens is not None and request.max_tokens < 1:
         raise InvalidRequestError(f"max_tokens is {request.max_tokens}: it must be at least 1")
+    if request.context_tokens is not None and request.context_tokens < 1:
+        raise InvalidRequestError(f"num_ctx is {request.context_tokens}: it must be at least 1")
     if request.logprobs is not None:
         _check("logprobs", request.logprobs, 0, MAX_LOGPROBS)
     if request.deadline_s is not None:

@@ -64,6 +64,7 @@ class GenerateRequest(msgspec.Struct, frozen=True):
         tools: JSON text of the list of OpenAI tools, for the template.
         template_kwargs: JSON text of an object whose members the template sees as variables.
         prefix_cache: Whether this prompt may use, and become, a shared prefix.
+        context_tokens: Prompt and answer together, where that is to be less than the loaded context holds.
     """
 
     messages: tuple[ChatMessage, ...] | None = None
@@ -81,6 +82,7 @@ class GenerateRequest(msgspec.Struct, frozen=True):
     tools: str | None = None
     template_kwargs: str | None = None
     prefix_cache: bool = True
+    context_tokens: int | None = None
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -289,6 +289,7 @@ class Runner:
             speculate=options.speculate,
             max_celsius=options.max_celsius,
             nice=options.nice,
+            max_growth_bytes=options.max_growth_bytes,
             model_sha256=self.model.sha256,
             prefix_folder=str(options.prefix_folder or ""),
             prefix_max_bytes=options.prefix_max_bytes,

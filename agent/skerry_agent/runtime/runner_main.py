@@ -13,6 +13,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
+from skerry_agent.runtime.growth_limit import be_killed_first
 from skerry_agent.runtime.wire import (
     HEADER,
     Cancel,
@@ -97,6 +98,7 @@ def _run(pipe: _Pipe) -> int:
     if not isinstance(load, Load):
         raise WireError("the first message has to be load")
     os.nice(load.nice)
+    be_killed_first()
     # Heavy, and only here: the daemon imports none of these.
     from skerry_agent.runtime.engine_setup import load_engine  # noqa: PLC0415
     from skerry_agent.runtime.llama_model import LoadRefusedError  # noqa: PLC0415

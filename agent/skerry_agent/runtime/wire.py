@@ -42,6 +42,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     speculate: bool = True
     max_celsius: float = 0.0
     nice: int = 0
+    max_growth_bytes: int = 0
     model_sha256: str = ""
     prefix_folder: str = ""
     prefix_max_bytes: int = 0

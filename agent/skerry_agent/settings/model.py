@@ -77,11 +77,33 @@ class RuntimeSettings(_Section):
     context_tokens: int = Field(
         default=2048, ge=1, description="Prompt and answer together, in tokens; bounded by the model's own."
     )
-    threads: int = Field(default=0, ge=0, description="Threads for one model; 0 means one a core.")
+    kv_tokens: int = Field(
+        default=0,
+        ge=0,
+        description="Cells of one model's cache, in tokens, for its running requests and the prefixes that it"
+        " keeps; 0 takes two contexts, and it is never less than one.",
+    )
+    threads: int = Field(
+        default=0, ge=0, description="Most threads, so most cores, for one model; 0 means one a core."
+    )
     adapt_threads: bool = Field(
         default=True, description="Use fewer threads while other processes of the device need the cores."
     )
     nice: int = Field(default=0, ge=0, le=19, description="Added to the niceness of the models' processes.")
+    max_celsius: float = Field(
+        default=0.0,
+        ge=0,
+        le=150,
+        allow_inf_nan=False,
+        description="From this temperature of the device's hottest sensor on, in degrees Celsius, models get"
+        " slower by degrees; 0 for no limit.",
+    )
+    max_growth_bytes: int = Field(
+        default=256 * MiB,
+        ge=0,
+        description="What a model's process may take for requests, in bytes, over what it holds once it is"
+        " loaded and a second context for vectors: a request that would take more fails; 0 for no limit.",
+    )
     batch_tokens: int = Field(
         default=256, ge=1, le=4096, description="Most tokens of prompts in one step of the engine."
     )

@@ -20,6 +20,7 @@ def runner_options(settings: RuntimeSettings, prefixes: Path) -> RunnerOptions:
     """How a runner runs its model; ``prefixes`` is the folder for those that are saved."""
     return RunnerOptions(
         context_tokens=settings.context_tokens,
+        kv_tokens=settings.kv_tokens,
         threads=settings.threads,
         batch_tokens=settings.batch_tokens,
         slots=settings.slots,
@@ -27,6 +28,8 @@ def runner_options(settings: RuntimeSettings, prefixes: Path) -> RunnerOptions:
         adapt_threads=settings.adapt_threads,
         speculate=settings.speculate,
         nice=settings.nice,
+        max_celsius=settings.max_celsius,
+        max_growth_bytes=settings.max_growth_bytes,
         prefix_folder=prefixes if settings.save_prefixes else None,
         prefix_max_bytes=settings.prefix_max_bytes,
         prefix_daily_bytes=settings.prefix_daily_bytes,

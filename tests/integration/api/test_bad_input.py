@@ -122,6 +122,16 @@ def test_a_prompt_beyond_the_context_names_both_numbers(device: Device, path: st
     lives(device)
 
 
+def test_a_context_of_ones_own_bounds_the_prompt_and_a_larger_one_loads_nothing_anew(device: Device) -> None:
+    for num_ctx, expected in ((8, 400), (100_000, 200)):
+        body = {"model": "tiny", "prompt": "one two three four five six seven", "stream": False}
+        options = {"num_ctx": num_ctx, "num_predict": 1}
+        status, answer = send(device, "/api/generate", json.dumps({**body, "options": options}))
+        assert status == expected, answer
+        assert status == 200 or "the context holds 8 " in message_of("/api/generate", answer)
+    lives(device)
+
+
 @pytest.mark.parametrize("path", [OPENAI, OLLAMA, "/v1/completions", "/api/generate", "/v1/responses"])
 def test_invalid_utf_8_is_refused(device: Device, path: str) -> None:
     message = b'{"role": "user", "content": "\xff"}'

@@ -91,6 +91,14 @@ def test_ollamas_defaults_and_options_hold(client: ollama.Client, api: LocalApi)
     assert (given.max_tokens, given.stop) == (5, ("x",))
 
 
+@pytest.mark.parametrize(("num_ctx", "bound"), [(16, 16), (100_000, 100_000), (0, None), (-1, None)])
+def test_a_request_chooses_its_context(
+    client: ollama.Client, api: LocalApi, num_ctx: int, bound: int | None
+) -> None:
+    client.generate("assistant", "Hi", options={"num_ctx": num_ctx})
+    assert api.runners.requests[-1].context_tokens == bound
+
+
 @pytest.mark.parametrize("stream", [False, True])
 def test_tools_are_called(client: ollama.Client, api: LocalApi, stream: bool) -> None:
     api.runners.script = lambda _: say('<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>')

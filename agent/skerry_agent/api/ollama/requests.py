@@ -67,6 +67,7 @@ class AnswerFields(msgspec.Struct, frozen=True, kw_only=True):
             sampling=msgspec.structs.replace(SAMPLING, **options.sampling()),
             max_tokens=options.max_tokens,
             stop=options.stops,
+            context_tokens=options.context_tokens,
             client=client,
             logprobs=self._logprobs(),
         )

@@ -152,6 +152,7 @@ class ChatCompletionRequest(SamplingFields, frozen=True, kw_only=True):
             if self.max_completion_tokens is None
             else self.max_completion_tokens,
             stop=self.stops(defaults),
+            context_tokens=defaults.context_tokens,
             client=client,
             ignore_eos=bool(self.ignore_eos),
             logprobs=self._logprobs(),

@@ -57,6 +57,7 @@ class CompletionRequest(SamplingFields, frozen=True, kw_only=True):
         base = GenerateRequest(
             max_tokens=DEFAULT_MAX_TOKENS if limit is None and self.n_predict is None else limit,
             stop=self.stops(defaults),
+            context_tokens=defaults.context_tokens,
             client=client,
             ignore_eos=bool(self.ignore_eos),
             logprobs=self.logprobs,

@@ -144,6 +144,7 @@ class ResponseRequest(msgspec.Struct, frozen=True, kw_only=True):
             sampling=sampling,
             max_tokens=defaults.max_tokens if self.max_output_tokens is None else self.max_output_tokens,
             stop=defaults.stops,
+            context_tokens=defaults.context_tokens,
             client=client,
             logprobs=self._logprobs(),
             json_schema=plan.json_schema,
