@@ -26,12 +26,20 @@ ResponseStatus = Literal["ok", "not_found", "bad_request", "unavailable"]
 
 
 class MetadataRequest(Part, frozen=True, kw_only=True, tag_field="op", tag="metadata"):
-    """A range of one file of the TUF repository, by the name that a TUF client asks for."""
+    """A range of one file of the TUF repository, by the name that a TUF client asks for.
+
+    Attributes:
+        packed: Asks for the range of the packed file (``skerry_protocol.packing``) instead.
+        base: The name of another such file that the device holds, against which to pack; one that the
+            controller does not have is ignored.
+    """
 
     id: str
     name: str
     offset: Whole = 0
     length: Whole
+    packed: bool = False
+    base: str | None = None
 
 
 class RangeRequest(Part, frozen=True, tag_field="op", tag="range"):

@@ -16,6 +16,7 @@ from skerry_protocol.desired import DesiredState, encode_desired
 from skerry_protocol.errors import ProtocolError
 from skerry_protocol.generation import Generation, GenerationMark
 from skerry_protocol.limits import DEFAULT_LIMITS
+from skerry_protocol.packing import pack
 from skerry_protocol.records import Acknowledgement, Record, decode_batch, encode_acknowledgement
 from skerry_protocol.reported import ReportedState, decode_reported, decode_status
 from skerry_protocol.requests import (
@@ -175,7 +176,7 @@ class ScriptedController:
     def _frame_for(self, body: AnyRequest, *, signed: bool) -> ResponseFrame:
         match body:
             case MetadataRequest():
-                return self._slice(body, self.files.get(body.name))
+                return self._slice(body, self._file(body))
             case RangeRequest():
                 return self._slice(body, self.blobs.get(body.sha256))
             case CapabilityRequest():
@@ -204,6 +205,12 @@ class ScriptedController:
                 )
                 sealed = envelope.seal("certificate", encode_certificate(certificate), [self.director])
                 return ResponseFrame(1, body.id, "ok", len(sealed), 0, sealed)
+
+    def _file(self, body: MetadataRequest) -> bytes | None:
+        content = self.files.get(body.name)
+        if content is None or not body.packed:
+            return content
+        return pack(content, self.files.get(body.base or ""))
 
     def _slice(self, body: MetadataRequest | RangeRequest, data: bytes | None) -> ResponseFrame:
         if data is None:

@@ -188,6 +188,7 @@ def _assemble(
         certificate=fleet_link,
         commands={"rollback": roll_back},
         on_connected=nudge,
+        similar=trust.similar,
         limits=sync_limits(local.settings.sync),
     )
     link.requester = sync.requester

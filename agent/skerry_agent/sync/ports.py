@@ -18,6 +18,22 @@ OpenDown = Callable[[Kind, bytes], bytes]
 """The payload of a director's envelope, or ``ProtocolError`` (``TrustStore.open_down``)."""
 
 
+class HeldFile(Protocol):
+    """A file of the repository that this device has."""
+
+    @property
+    def name(self) -> str:
+        """As a TUF client asks for it."""
+
+    @property
+    def content(self) -> bytes:
+        """Its bytes."""
+
+
+SimilarFile = Callable[[str], Awaitable[HeldFile | None]]
+"""A held file that resembles the one with this name, or None (``TrustStore.similar``)."""
+
+
 class TrustedClock(Protocol):
     """Trusted time (``skerry_agent.trust.TrustedTime``)."""
 

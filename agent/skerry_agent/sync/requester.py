@@ -8,6 +8,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
+from functools import partial
 from itertools import count
 
 import structlog
@@ -17,7 +18,7 @@ from skerry_agent.sync.errors import BadAnswerError, BlobNotFoundError, NoAnswer
 from skerry_agent.sync.flow_gate import FlowGate, Passage
 from skerry_agent.sync.limits import SyncLimits
 from skerry_agent.sync.parallel_read import read_in_parallel
-from skerry_agent.sync.ports import OpenDown, TrustedClock, Uplink
+from skerry_agent.sync.ports import OpenDown, SimilarFile, TrustedClock, Uplink
 from skerry_agent.sync.spans import Span
 from skerry_protocol.envelope import seal
 from skerry_protocol.errors import ProtocolError
@@ -45,6 +46,7 @@ Build = Callable[[str, int], AnyRequest]
 _SMALL_ANSWER_BYTES = 4096
 """What a capability or a certificate is counted as in flow control."""
 _MAX_RESTARTS = 3
+_SMALL_AND_CHANGING = "timestamp.json"
 
 
 class Requester:
@@ -57,6 +59,7 @@ class Requester:
         open_down: Opens the director's envelopes.
         clock: Trusted time.
         limits: Times and bounds.
+        similar: Gives a held file of the repository that resembles the named one; None never does.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Requester:
         open_down: OpenDown,
         clock: TrustedClock,
         limits: SyncLimits,
+        similar: SimilarFile | None = None,
     ) -> None:
         self._uplink = uplink
         self._device = device
@@ -75,6 +79,7 @@ class Requester:
         self._open_down = open_down
         self._clock = clock
         self._limits = limits
+        self._similar = similar
         self._gate = FlowGate(uplink.frame_bytes, limits.window)
         self._waiting: dict[str, asyncio.Future[ResponseFrame]] = {}
         # Random, so that an answer recorded earlier never fits a question of this start.
@@ -116,8 +121,32 @@ class Requester:
             NotConnectedError, NoAnswerError: No session or no answer in time; try again later.
             BadAnswerError: The answers do not fit together.
         """
+        return await self._read_file(name, max_bytes, lambda offset: _metadata(name, offset))
+
+    async def fetch(self, name: str, max_bytes: int) -> bytes | None:
+        """The same file, carried packed, and against a similar one that is held already.
+
+        What cannot be unpacked is read once more as it is: nothing but the way depends on it.
+
+        Raises:
+            NotConnectedError, NoAnswerError, BadAnswerError: As :meth:`read_metadata`.
+        """
+        if name == _SMALL_AND_CHANGING:
+            return await self.read_metadata(name, max_bytes)
+        held = await self._similar(name) if self._similar else None
+        build = partial(_packed_metadata, name, held.name if held else None)
+        packed = await self._read_file(name, max_bytes + 1, build)
+        if packed is None:
+            return None
+        try:
+            return await asyncio.to_thread(_unpack, packed, max_bytes, held.content if held else None)
+        except ProtocolError as error:
+            log.warning("packed_file_refused", name=name, error=str(error))
+            return await self.read_metadata(name, max_bytes)
+
+    async def _read_file(self, name: str, max_bytes: int, build: Callable[[int], Build]) -> bytes | None:
         for _ in range(_MAX_RESTARTS):
-            first = await self._ask(_metadata(name, 0), max_bytes + 1)
+            first = await self._ask(build(0), max_bytes + 1)
             if first.status == "not_found":
                 return None
             _check_piece(first, Span(0, max_bytes + 1))
@@ -126,17 +155,13 @@ class Requester:
             data[: len(first.body)] = first.body
             changed = False
             rest = [(len(first.body), total - len(first.body))]
-            async with aclosing(self._read(lambda span: _metadata(name, span.offset), rest)) as pieces:
+            async with aclosing(self._read(lambda span: build(span.offset), rest)) as pieces:
                 async for offset, frame in pieces:
                     changed = changed or frame.total != first.total
                     data[offset : offset + len(frame.body)] = frame.body
             if not changed:
                 return bytes(data)
         raise BadAnswerError(f"{name} changed again and again while it was read")
-
-    async def fetch(self, name: str, max_bytes: int) -> bytes | None:
-        """The same as :meth:`read_metadata`, under the name that the trust store uses."""
-        return await self.read_metadata(name, max_bytes)
 
     async def read_ranges(
         self, sha256: str, spans: Iterable[tuple[int, int]]
@@ -278,6 +303,20 @@ def _metadata(name: str, offset: int) -> Build:
         return MetadataRequest(id=request_id, name=name, offset=offset, length=length)
 
     return build
+
+
+def _packed_metadata(name: str, base: str | None, offset: int) -> Build:
+    def build(request_id: str, length: int) -> AnyRequest:
+        return MetadataRequest(id=request_id, name=name, offset=offset, length=length, packed=True, base=base)
+
+    return build
+
+
+def _unpack(packed: bytes, max_bytes: int, base: bytes | None) -> bytes:
+    # Imports zstandard, which nothing needs before the first refresh.
+    from skerry_protocol.packing import unpack  # noqa: PLC0415
+
+    return unpack(packed, max_bytes=max_bytes, base=base)
 
 
 def _blob_range(sha256: str, offset: int) -> Build:

@@ -19,6 +19,7 @@ from skerry_agent.sync.ports import (
     OpenDown,
     Refresh,
     ReportSources,
+    SimilarFile,
     TrustedClock,
 )
 from skerry_agent.sync.pump import Pump
@@ -65,6 +66,7 @@ class SyncService:
         certificate: For renewal; None never renews.
         commands: Name -> handler; ``ping`` and ``report`` are there already.
         on_connected: Called on the loop when a session begins: what waits for the network need not any more.
+        similar: Files of the repository that are held, to read others against (``TrustStore.similar``).
         limits: Times and bounds.
 
     Attributes:
@@ -86,6 +88,7 @@ class SyncService:
         certificate: CertificateHolder | None = None,
         commands: Mapping[str, CommandHandler] | None = None,
         on_connected: Callable[[], None] | None = None,
+        similar: SimilarFile | None = None,
         limits: SyncLimits | None = None,
     ) -> None:
         limits = limits or SyncLimits()
@@ -93,7 +96,13 @@ class SyncService:
         self.boot_id = secrets.token_hex(16)
         self._session = session = MqttSession(connector, self.boot_id, limits)
         self.requester = Requester(
-            session, device=device, signer=signer, open_down=open_down, clock=clock, limits=limits
+            session,
+            device=device,
+            signer=signer,
+            open_down=open_down,
+            clock=clock,
+            limits=limits,
+            similar=similar,
         )
         self._reporter = Reporter(
             report,

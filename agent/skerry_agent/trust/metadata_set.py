@@ -178,6 +178,16 @@ class MetadataSet:
             if "sha256" in entry.hashes
         }
 
+    def targets_in(self, folder: str) -> list[TargetRef]:
+        """All targets whose path is directly below ``folder``, as verified roles list them."""
+        listed = (
+            _ref(path, entry)
+            for role in ("targets", *self._delegated)
+            for path, entry in self._targets(role).targets.items()
+            if path.rpartition("/")[0] == folder
+        )
+        return [ref for ref in listed if ref is not None]
+
     def _targets(self, role: str) -> Targets:
         targets = self._set[role]
         if not isinstance(targets, Targets):

@@ -15,6 +15,7 @@ from skerry_agent.trust.errors import MetadataRefusedError, TrustStateLostError
 from skerry_agent.trust.limits import TrustLimits
 from skerry_agent.trust.refresh import RefreshFailedError, verify_again, verify_from_source
 from skerry_agent.trust.signed_targets import check_signed, read_target
+from skerry_agent.trust.similar_files import HeldFile, find_similar
 from skerry_agent.trust.sources import MetadataSource
 from skerry_agent.trust.state import MetadataFiles, TrustState
 from skerry_agent.trust.target_cache import TargetCache
@@ -92,6 +93,11 @@ class TrustStore:
             UsageError: Nothing is trusted yet.
         """
         return self._needed().metadata.target(path)
+
+    async def similar(self, name: str) -> HeldFile | None:
+        """A file of the repository that is here and resembles the named one: to read that against it."""
+        state = self._state
+        return None if state is None else await asyncio.to_thread(find_similar, name, state, self._cache)
 
     def open_down(self, kind: envelope.Kind, data: bytes) -> bytes:
         """The payload of a message from the director.

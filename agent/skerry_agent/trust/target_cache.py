@@ -26,6 +26,14 @@ class TargetCache:
             return None
         return data if hashlib.sha256(data).hexdigest() == sha256 else None
 
+    def latest(self, sha256s: Collection[str]) -> str | None:
+        """Which of these came last; None when none is here."""
+        times = []
+        for sha256 in sha256s:
+            with contextlib.suppress(OSError):
+                times.append(((self._folder / sha256).stat().st_mtime_ns, sha256))
+        return max(times, default=(0, None))[1]
+
     def write(self, sha256: str, data: bytes) -> None:
         """Keep verified bytes; the oldest files make room.
 

@@ -109,7 +109,10 @@ class RequestAnswers:
         return ResponseFrame(1, body.id, "ok", total, body.offset, content)
 
     async def _file(self, body: MetadataRequest) -> ResponseFrame:
-        content = await self._metadata.get(body.name)
+        if body.packed:
+            content = await self._metadata.packed(body.name, body.base)
+        else:
+            content = await self._metadata.get(body.name)
         if content is None:
             raise NotFoundError(f"the repository has no {body.name[:200]!r}")
         end = body.offset + min(body.length, self._max_body_bytes)

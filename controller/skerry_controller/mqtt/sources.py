@@ -8,6 +8,7 @@ from typing import Protocol
 from sqlalchemy import select
 
 from skerry_controller.database import ArtifactRow, Database
+from skerry_protocol.packing import pack
 
 
 class RepositoryFiles(Protocol):
@@ -37,23 +38,45 @@ class MetadataCache:
     def __init__(self, files: RepositoryFiles, *, max_bytes: int = 16 * 1024 * 1024) -> None:
         self._files = files
         self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, ...], bytes] = OrderedDict()
         self._bytes = 0
+        # One at a time: many devices that ask for the same are answered with one compression.
+        self._packing = asyncio.Lock()
         self._timestamp: bytes | None = None
 
     async def get(self, name: str) -> bytes | None:
         """The file, or None."""
-        kept = self._kept.get(name)
-        if kept is not None:
-            self._kept.move_to_end(name)
+        if (kept := self._held((name,))) is not None:
             return kept
         timestamp = self._timestamp
         content = await asyncio.to_thread(self._files.get, name)
         if name == _MUTABLE:
             self._note_timestamp(content)
-        elif content is not None and name not in self._kept and timestamp == self._timestamp:
-            self._keep(name, content)
+        elif content is not None and timestamp == self._timestamp:
+            self._keep((name,), content)
         return content
+
+    async def packed(self, name: str, base: str | None) -> bytes | None:
+        """The file as it travels, or None; packed against ``base`` where there is such a file."""
+        key = (name, "packed", base or "")
+        async with self._packing:
+            if (kept := self._held(key)) is not None:
+                return kept
+            timestamp = self._timestamp
+            content = await self.get(name)
+            if content is None:
+                return None
+            similar = await self.get(base) if base else None
+            result = await asyncio.to_thread(pack, content, similar)
+            if name != _MUTABLE and timestamp == self._timestamp:
+                self._keep(key, result)
+            return result
+
+    def _held(self, key: tuple[str, ...]) -> bytes | None:
+        kept = self._kept.get(key)
+        if kept is not None:
+            self._kept.move_to_end(key)
+        return kept
 
     def _note_timestamp(self, content: bytes | None) -> None:
         if content != self._timestamp:
@@ -61,8 +84,10 @@ class MetadataCache:
             self._kept.clear()
             self._bytes = 0
 
-    def _keep(self, name: str, content: bytes) -> None:
-        self._kept[name] = content
+    def _keep(self, key: tuple[str, ...], content: bytes) -> None:
+        if key in self._kept:
+            return
+        self._kept[key] = content
         self._bytes += len(content)
         while self._bytes > self._max_bytes:
             _, dropped = self._kept.popitem(last=False)

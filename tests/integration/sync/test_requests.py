@@ -1,6 +1,7 @@
 """Reading from the controller over a real broker."""
 
 import asyncio
+import random
 from contextlib import aclosing
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 
 from skerry_agent.errors import PeerError
 from skerry_agent.sync import BadAnswerError, BlobNotFoundError, NoAnswerError, NotConnectedError
-from skerry_protocol.requests import RangeRequest
+from skerry_agent.trust.similar_files import HeldFile
+from skerry_protocol.packing import pack
+from skerry_protocol.requests import MetadataRequest, RangeRequest
 from support.mosquitto import Mosquitto
 from support.scripted_controller import NOW, digest, new_device_signer
 from support.shaped_link import shaped_link
@@ -154,7 +157,42 @@ async def test_metadata_that_changes_while_it_is_read_is_read_again(make_device:
         return True
 
     controller.answer = change_once
-    assert await device.service.requester.fetch("targets.json", 300_000) == BLOB[:100_100]
+    assert await device.service.requester.read_metadata("targets.json", 300_000) == BLOB[:100_100]
+
+
+async def test_metadata_travels_packed_against_what_is_held(make_device: Any) -> None:
+    device, controller = await make_device()
+    old = random.Random(1).randbytes(60_000)  # noqa: S311 - repeatable test data
+    new = old[:30_000] + b"changed" + old[30_000:]
+    controller.files |= {"3.models.json": old, "4.models.json": new}
+
+    async def similar(name: str) -> HeldFile | None:
+        return HeldFile("3.models.json", old) if name == "4.models.json" else None
+
+    device.service.requester._similar = similar
+    assert await device.service.requester.fetch("4.models.json", len(new)) == new
+    (request,) = [r for r in controller.requests if isinstance(r, MetadataRequest)]
+    assert (request.packed, request.base) == (True, "3.models.json")
+    assert len(pack(new, old)) < 200
+
+
+@pytest.mark.parametrize("base", ["3.models.json", "2.models.json"])
+async def test_metadata_that_was_packed_wrongly_is_read_as_it_is(make_device: Any, base: str) -> None:
+    device, controller = await make_device()
+    other, new = BLOB[7:5000], BLOB[:5000]
+    controller.files |= {"3.models.json": other, "4.models.json": new}
+
+    async def similar(_name: str) -> HeldFile | None:
+        return HeldFile(base, BLOB[:4990])  # not what the controller has under this name, if it has any
+
+    device.service.requester._similar = similar
+    assert await device.service.requester.fetch("4.models.json", len(new)) == new
+
+
+async def test_metadata_that_unpacks_beyond_its_limit_is_cut(make_device: Any) -> None:
+    device, controller = await make_device()
+    controller.files["4.models.json"] = BLOB
+    assert await device.service.requester.fetch("4.models.json", 50_000) == BLOB[:50_001]
 
 
 async def test_a_capability_is_the_directors_word(make_device: Any) -> None:

@@ -80,3 +80,20 @@ async def test_a_controller_that_stopped_signing_is_noticed_and_followed_when_it
     assert fleet.repository.refresh_timestamp(expiry)
     await store.refresh(RepositorySource(fleet))
     assert store.versions["timestamp"] == 2
+
+
+async def test_what_resembles_a_file_is_what_was_there_before(fleet: Fleet, store: TrustStore) -> None:
+    source = RepositorySource(fleet)
+    ref = publish(fleet)
+    for name in ("2.models.json", "9.snapshot.json", "1.targets.json", "2.root.json", "fleet/aa.trust.json"):
+        similar = await store.similar(name)
+        assert similar is not None
+        assert similar.content == fleet.repository.get(similar.name)
+    assert await store.similar("models/smol/aa.2.json") is None
+    await FleetTargets(store, source).manifest(ref, {})
+    held = await store.similar("models/smol/aa.2.json")
+    assert held is not None
+    assert (held.name, held.content) == (f"models/smol/{ref.sha256}.1.json", MANIFEST)
+    assert await store.similar("models/other/aa.2.json") is None
+    assert await store.similar("timestamp.json") is None
+    assert await store.similar("4.unheard-of.json") is None
