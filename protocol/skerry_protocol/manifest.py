@@ -4,6 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
+from skerry_protocol.acceptance import (
+    MAX_ACCEPTANCE_TOKENS,
+    Acceptance,
+    AcceptanceCheck,
+    acceptance_problem,
+)
 from skerry_protocol.codec import Document, Part, decode, encode
 from skerry_protocol.errors import MalformedError, NameSyntaxError
 from skerry_protocol.limits import DEFAULT_LIMITS
@@ -11,7 +17,20 @@ from skerry_protocol.names import ArtifactRef, check_name, check_sha256, check_v
 from skerry_protocol.selectors import Selector
 
 MAX_FILE_BYTES = 1 << 42
-MAX_ACCEPTANCE_TOKENS = 1024
+FORMAT_VERSIONS = (1, 2)
+"""2 has what version 1 has, and more to ask of a trial."""
+
+__all__ = [
+    "MAX_ACCEPTANCE_TOKENS",
+    "Acceptance",
+    "AcceptanceCheck",
+    "Chunk",
+    "FileEntry",
+    "Manifest",
+    "Variant",
+    "decode_manifest",
+    "encode_manifest",
+]
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -38,31 +57,6 @@ class Variant(Part, frozen=True, kw_only=True):
 
     selector: str = ""
     files: tuple[FileEntry, ...]
-
-
-class AcceptanceCheck(Part, frozen=True):
-    """A prompt that the candidate must answer on the device, and what must hold of the answer.
-
-    Attributes:
-        prompt: The user message (or the text to complete, for a model without a chat template).
-        max_tokens: Generation stops there.
-        min_tokens: Fewer generated tokens fail the check.
-        contains: Texts that must all occur in the answer.
-        regex: A pattern that must be found in the answer (``re.search``).
-    """
-
-    prompt: str
-    max_tokens: int = 16
-    min_tokens: int = 1
-    contains: tuple[str, ...] = ()
-    regex: str | None = None
-
-
-class Acceptance(Part, frozen=True):
-    """All checks of a trial and the time that they may take together, in seconds."""
-
-    checks: tuple[AcceptanceCheck, ...] = (AcceptanceCheck(prompt="Say hello."),)
-    deadline_s: float = 300.0
 
 
 class Manifest(Document, frozen=True):
@@ -97,8 +91,8 @@ class Manifest(Document, frozen=True):
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """The manifest as the JSON that becomes the target."""
-    return encode(manifest)
+    """The manifest as the JSON that becomes the target, in the least format version that can hold it."""
+    return encode(msgspec.structs.replace(manifest, v=manifest.acceptance.format_version))
 
 
 def decode_manifest(data: bytes) -> Manifest:
@@ -107,7 +101,7 @@ def decode_manifest(data: bytes) -> Manifest:
     Raises:
         ProtocolError: It is malformed, too large, of a later version, or inconsistent.
     """
-    manifest = decode(data, Manifest, limit_bytes=DEFAULT_LIMITS.max_manifest_bytes)
+    manifest = decode(data, Manifest, limit_bytes=DEFAULT_LIMITS.max_manifest_bytes, versions=FORMAT_VERSIONS)
     try:
         check_name(manifest.name)
         check_version(manifest.version)
@@ -119,9 +113,14 @@ def decode_manifest(data: bytes) -> Manifest:
         raise MalformedError(f"manifest {manifest.ref}: kind {manifest.kind[:32]!r} is not model or adapter")
     for entry in _files(manifest):
         _check_file(entry, manifest)
-    for check in manifest.acceptance.checks:
-        if not 1 <= check.min_tokens <= check.max_tokens <= MAX_ACCEPTANCE_TOKENS:
-            raise MalformedError(f"manifest {manifest.ref}: token bounds of an acceptance check are off")
+    if manifest.v < manifest.acceptance.format_version:
+        raise MalformedError(
+            f"manifest {manifest.ref}: format version {manifest.v} cannot ask this of a trial;"
+            f" version {manifest.acceptance.format_version} can"
+        )
+    problem = acceptance_problem(manifest.acceptance)
+    if problem is not None:
+        raise MalformedError(f"manifest {manifest.ref}: acceptance: {problem}")
     return manifest
 
 

@@ -1,6 +1,7 @@
 """TOML and JSON files that an operator hands to a command."""
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import msgspec
 
 from skerry_controller.errors import UsageError
-from skerry_protocol.manifest import MAX_ACCEPTANCE_TOKENS, Acceptance
+from skerry_protocol.acceptance import Acceptance, acceptance_problem
 
 
 def read_settings(file: Path) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def read_settings(file: Path) -> dict[str, Any]:
 
 
 def read_acceptance(file: Path) -> Acceptance:
-    """Acceptance checks: ``deadline_s`` and a list ``checks`` (in TOML ``[[checks]]``).
+    """What is asked of a trial; the format is in docs/reference/acceptance.md.
 
     Raises:
         UsageError: The file is not there, or a field is unknown or out of bounds; the message names it.
@@ -43,11 +44,16 @@ def read_acceptance(file: Path) -> Acceptance:
         raise UsageError(f"{file}: {error}") from error
     if not acceptance.checks:
         raise UsageError(f"{file}: there is no check; write at least one [[checks]] with a prompt")
-    for number, check in enumerate(acceptance.checks, start=1):
-        if not 1 <= check.min_tokens <= check.max_tokens <= MAX_ACCEPTANCE_TOKENS:
-            raise UsageError(
-                f"{file}: check {number} needs 1 <= min_tokens <= max_tokens <= {MAX_ACCEPTANCE_TOKENS}"
-            )
-    if acceptance.deadline_s <= 0:
-        raise UsageError(f"{file}: deadline_s must be above 0")
+    problem = acceptance_problem(acceptance) or _wrong_pattern(acceptance)
+    if problem is not None:
+        raise UsageError(f"{file}: {problem}")
     return acceptance
+
+
+def _wrong_pattern(acceptance: Acceptance) -> str | None:
+    for number, check in enumerate(acceptance.checks, start=1):
+        try:
+            re.compile(check.regex or "")
+        except (re.error, RecursionError, OverflowError) as error:
+            return f"check {number}: regex {check.regex!r} is no pattern: {error}"
+    return None

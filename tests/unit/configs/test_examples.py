@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from pydantic import BaseModel
 
@@ -12,10 +13,11 @@ from skerry_agent.settings import load_settings as load_agent_settings
 from skerry_controller.artifacts.building import build_config
 from skerry_controller.artifacts.settings_file import read_acceptance, read_settings
 from skerry_controller.broker import BrokerSettings, render_access_list, render_configuration
+from skerry_controller.errors import UsageError
 from skerry_controller.settings import ControllerSettings
 from skerry_controller.settings import load_settings as load_controller_settings
+from skerry_protocol.acceptance import Acceptance, AcceptanceCheck, PerplexityLimit, SoakTerms
 from skerry_protocol.config_bundle import decode_config_bundle
-from skerry_protocol.manifest import Acceptance
 from skerry_protocol.names import ArtifactRef
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -85,6 +87,24 @@ def test_the_acceptance_example_has_one_check_of_each_kind() -> None:
     assert acceptance.deadline_s == Acceptance().deadline_s
     assert any(check.contains for check in acceptance.checks)
     assert [re.compile(check.regex) for check in acceptance.checks if check.regex]
+
+
+def test_the_acceptance_example_shows_every_field(tmp_path: Path) -> None:
+    text = re.sub(r"(?m)^#(?=[a-z_]+ = |\[)", "", (CONFIGS / "acceptance.toml").read_text("utf-8"))
+    (tmp_path / "all.toml").write_text(text)
+    acceptance = read_acceptance(tmp_path / "all.toml")
+    shown = msgspec.to_builtins(acceptance)
+    assert shown.keys() == set(Acceptance.__struct_fields__)
+    assert shown["soak"].keys() == set(SoakTerms.__struct_fields__)
+    assert shown["perplexity"].keys() == set(PerplexityLimit.__struct_fields__)
+    fields = {name for check in shown["checks"] for name in check}
+    assert fields == set(AcceptanceCheck.__struct_fields__)
+
+
+def test_a_pattern_that_is_none_is_refused_by_the_number_of_its_check(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('[[checks]]\nprompt = "x"\n[[checks]]\nprompt = "y"\nregex = "("\n')
+    with pytest.raises(UsageError, match=r"check 2: regex '\(' is no pattern"):
+        read_acceptance(tmp_path / "a.toml")
 
 
 def directives(text: str) -> list[list[str]]:
