@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from skerry_protocol import enrollment, records
@@ -16,6 +17,7 @@ from skerry_protocol.commands import Command, encode_command
 from skerry_protocol.desired import DesiredSlot, DesiredState, TargetRef, encode_desired
 from skerry_protocol.envelope import media_type, pre_authentication_encoding, seal
 from skerry_protocol.generation import Generation
+from skerry_protocol.manifest import Chunk, FileEntry, Manifest, Variant, encode_manifest
 from skerry_protocol.records import Record, RecordBatch
 from skerry_protocol.requests import RangeRequest, Request, ResponseFrame, encode_request, encode_response
 from skerry_protocol.signing import KeySigner, public_pem
@@ -46,6 +48,26 @@ def desired() -> DesiredState:
         expires_at=1_792_592_000,
         minimum_versions={"models": 3},
         slots={"assistant/stable": DesiredSlot(target=target, rollout="r-1")},
+    )
+
+
+def desired_with_adapter() -> DesiredState:
+    """The next one: an adapter on the same model."""
+    state = desired()
+    slot = state.slots["assistant/stable"]
+    german = TargetRef(path="models/german/1.json", sha256="cd" * 32, length=900)
+    return msgspec.structs.replace(
+        state,
+        generation=Generation(epoch=1, number=8),
+        slots={"assistant/stable": msgspec.structs.replace(slot, adapters=(german,))},
+    )
+
+
+def adapter_manifest() -> Manifest:
+    """A LoRA adapter, which names its base by the hash of the model file."""
+    entry = FileEntry(sha256="ef" * 32, length=7, chunks=(Chunk(0, 4, "11" * 32), Chunk(4, 3, "22" * 32)))
+    return Manifest(
+        name="german", version="1", kind="adapter", variants=(Variant(files=(entry,)),), base="ab" * 32
     )
 
 
@@ -86,6 +108,8 @@ def vectors() -> dict[str, Any]:
             "signed_bytes": _b64(pre_authentication_encoding(media_type("desired", binary=False), state)),
             "envelope": seal("desired", state, [director()]).decode(),
         },
+        "desired_with_adapter": encode_desired(desired_with_adapter()).decode(),
+        "adapter_manifest": encode_manifest(adapter_manifest()).decode(),
         "command": {"payload": command.decode(), "envelope": seal("command", command, [director()]).decode()},
         "records": {
             "payload": _b64(packed),

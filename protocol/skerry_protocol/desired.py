@@ -21,7 +21,7 @@ class DesiredSlot(Part, frozen=True):
 
     Attributes:
         target: The model's manifest.
-        adapters: Manifests of LoRA adapters on it.
+        adapters: Manifests of LoRA adapters on it, each once, in the order in which they are named.
         attempt: Raised by the operator to have a version tried again that was rolled back.
         rollout: The rollout that this belongs to, for people.
     """
@@ -73,6 +73,7 @@ def decode_desired(payload: bytes) -> DesiredState:
             Channel.parse(channel)
             for target in (slot.target, *slot.adapters):
                 _check_target(target, "models")
+            _check_adapters(channel, slot)
         for target in state.configs:
             _check_target(target, "configs")
     except NameSyntaxError as error:
@@ -80,6 +81,14 @@ def decode_desired(payload: bytes) -> DesiredState:
     if len(state.slots) > DEFAULT_LIMITS.max_slots:
         raise MalformedError(f"desired state: {len(state.slots)} slots, {DEFAULT_LIMITS.max_slots} allowed")
     return state
+
+
+def _check_adapters(channel: str, slot: DesiredSlot) -> None:
+    if len(slot.adapters) > DEFAULT_LIMITS.max_adapters:
+        allowed = f"{DEFAULT_LIMITS.max_adapters} allowed"
+        raise MalformedError(f"desired state: {channel} has {len(slot.adapters)} adapters, {allowed}")
+    if len({slot.target.path, *(adapter.path for adapter in slot.adapters)}) != len(slot.adapters) + 1:
+        raise MalformedError(f"desired state: {channel} names an artifact twice")
 
 
 def _check_target(target: TargetRef, role: str) -> None:

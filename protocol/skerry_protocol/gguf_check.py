@@ -98,7 +98,7 @@ def check_model_header(header: GgufHeader) -> None:
     _check_heads(values, architecture)
     _check_experts(values)
     _check_numbers(values)
-    _check_tensors(header)
+    check_placement(header)
 
 
 class _Hyperparameters:
@@ -205,7 +205,7 @@ def _check_numbers(values: _Hyperparameters) -> None:
         values.refuse("rope.scaling.type", repr(scaling), f"one of {', '.join(sorted(ROPE_SCALING_TYPES))}")
 
 
-def _check_tensors(header: GgufHeader) -> None:
+def check_placement(header: GgufHeader) -> None:
     """Check that there are weights, and that they are packed as llama.cpp wants: in order, without gaps."""
     if not header.tensors:
         raise ModelFileError("the GGUF file holds no tensors (a vocabulary only?): give the whole model")

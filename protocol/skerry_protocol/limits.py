@@ -16,6 +16,7 @@ class ProtocolLimits:
         max_metadata_bytes: One TUF metadata file.
         max_labels: Labels of one device.
         max_slots: Slots in one desired state.
+        max_adapters: LoRA adapters on the model of one slot.
         max_records: Records in one telemetry batch.
     """
 
@@ -26,6 +27,7 @@ class ProtocolLimits:
     max_metadata_bytes: int = 8 * 1024 * 1024
     max_labels: int = 64
     max_slots: int = 64
+    max_adapters: int = 4
     max_records: int = 1000
 
 

@@ -64,6 +64,7 @@ class Manifest(Document, frozen=True):
 
     Attributes:
         kind: ``model`` or ``adapter``.
+        base: SHA-256 of the model file that an adapter was made for; only adapters have one, and all do.
         license: As the file's header gives it (SPDX id where known), or ``None``.
         parameter_class: ``below``, ``micro``, ``small``, ``medium`` or ``above``; models only.
         memory_bytes: Predicted need at the default context: weights, KV cache, compute buffers.
@@ -79,6 +80,7 @@ class Manifest(Document, frozen=True):
     memory_bytes: int | None = None
     description: dict[str, str | int | float | bool | None] = {}
     acceptance: Acceptance = Acceptance()
+    base: str | None = None
 
     @property
     def ref(self) -> ArtifactRef:
@@ -111,6 +113,7 @@ def decode_manifest(data: bytes) -> Manifest:
         raise MalformedError(f"manifest: {error}") from error
     if manifest.kind not in ("model", "adapter"):
         raise MalformedError(f"manifest {manifest.ref}: kind {manifest.kind[:32]!r} is not model or adapter")
+    _check_base(manifest)
     for entry in _files(manifest):
         _check_file(entry, manifest)
     if manifest.v < manifest.acceptance.format_version:
@@ -122,6 +125,17 @@ def decode_manifest(data: bytes) -> Manifest:
     if problem is not None:
         raise MalformedError(f"manifest {manifest.ref}: acceptance: {problem}")
     return manifest
+
+
+def _check_base(manifest: Manifest) -> None:
+    if (manifest.base is None) == (manifest.kind == "adapter"):
+        wrong = "an adapter without a base" if manifest.base is None else "a model with a base"
+        raise MalformedError(f"manifest {manifest.ref}: {wrong}")
+    if manifest.base is not None:
+        try:
+            check_sha256(manifest.base)
+        except NameSyntaxError as error:
+            raise MalformedError(f"manifest {manifest.ref}: {error}") from error
 
 
 def _files(manifest: Manifest) -> Iterator[FileEntry]:

@@ -33,6 +33,14 @@ class Reason(Part, frozen=True):
     message: str
 
 
+class RunningAdapter(Part, frozen=True):
+    """A LoRA adapter on what serves in a slot, as ``RunningVersion`` describes a model."""
+
+    ref: str
+    target_sha256: str | None
+    file_sha256: str
+
+
 class RunningVersion(Part, frozen=True):
     """What serves in a slot: the artifact, its target's hash (``None`` for local files), its file's hash."""
 
@@ -40,6 +48,7 @@ class RunningVersion(Part, frozen=True):
     target_sha256: str | None
     file_sha256: str
     signed: bool
+    adapters: tuple[RunningAdapter, ...] = ()
 
 
 class SlotReport(Part, frozen=True):
@@ -50,6 +59,7 @@ class SlotReport(Part, frozen=True):
         active: What serves now.
         target_path: The target that the state is about.
         target_sha256: Its hash.
+        adapters: Hashes of the manifests of the adapters on it that the state is about, in their order.
         attempt: The attempt of the desired state that the state is about.
         bytes_done: Verified bytes of the download.
         bytes_total: Its length.
@@ -68,6 +78,7 @@ class SlotReport(Part, frozen=True):
     bytes_fetched: Whole = 0
     reason: Reason | None = None
     figures: dict[str, float] = {}
+    adapters: tuple[str, ...] = ()
 
 
 class ConfigReport(Part, frozen=True):

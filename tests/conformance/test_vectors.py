@@ -10,7 +10,8 @@ import pytest
 from skerry_protocol import enrollment, records
 from skerry_protocol.desired import decode_desired, encode_desired
 from skerry_protocol.envelope import media_type, open_sealed, pre_authentication_encoding, seal
-from skerry_protocol.errors import SignatureError
+from skerry_protocol.errors import MalformedError, SignatureError
+from skerry_protocol.manifest import decode_manifest, encode_manifest
 from skerry_protocol.requests import RangeRequest, decode_request, decode_response, encode_response
 from skerry_protocol.signing import KeySet, KeySigner, key_id, load_public
 
@@ -32,6 +33,27 @@ def test_the_desired_envelope_opens_to_its_payload() -> None:
     payload = open_sealed(vector["envelope"].encode(), "desired", keys("director"))
     assert payload == vector["payload"].encode()
     assert encode_desired(decode_desired(payload)) == payload
+
+
+def test_a_slot_of_a_desired_state_has_adapters_on_its_model() -> None:
+    payload = VECTORS["desired_with_adapter"].encode()
+    (slot,) = decode_desired(payload).slots.values()
+    assert [adapter.path for adapter in slot.adapters] == ["models/german/1.json"]
+    assert encode_desired(decode_desired(payload)) == payload
+
+
+def test_an_adapter_names_the_file_that_it_was_made_for() -> None:
+    data = VECTORS["adapter_manifest"].encode()
+    manifest = decode_manifest(data)
+    assert (manifest.kind, manifest.base) == ("adapter", "ab" * 32)
+    assert encode_manifest(manifest) == data
+
+
+@pytest.mark.parametrize("base", ["null", '"AB"', '"models/smollm2/1.json"'])
+def test_an_adapter_without_a_base_is_none(base: str) -> None:
+    data = VECTORS["adapter_manifest"].replace(f'"{"ab" * 32}"', base)
+    with pytest.raises(MalformedError):
+        decode_manifest(data.encode())
 
 
 def test_what_is_signed_is_the_pre_authentication_encoding() -> None:

@@ -180,6 +180,8 @@ def test_chunks_must_cover_the_file_exactly(chunks: list[Any]) -> None:
         ("version", "a/b"),
         ("variants", []),
         ("acceptance", {"checks": [{"prompt": "x", "max_tokens": 100_000}]}),
+        ("kind", "adapter"),
+        ("base", SHA),
     ],
 )
 def test_an_inconsistent_manifest_is_refused(field: str, value: object) -> None:
@@ -195,6 +197,18 @@ def test_a_desired_state_names_channels_only(slots: dict[str, Any]) -> None:
     target = {"target": {"path": "models/m/1.json", "sha256": SHA, "length": 3}}
     with pytest.raises(MalformedError):
         desired.decode_desired(encoded({**VALID["desired"][1], "slots": dict.fromkeys(slots, target)}))
+
+
+@pytest.mark.parametrize(
+    "paths", ["models/a/1.json models/a/1.json", "models/m/1.json", "configs/a/1.json", "a b c d e"]
+)
+def test_a_slot_takes_a_few_adapters_each_once(paths: str) -> None:
+    def target(path: str) -> dict[str, Any]:
+        return {"path": path if "/" in path else f"models/{path}/1.json", "sha256": SHA, "length": 3}
+
+    slot = {"target": target("models/m/1.json"), "adapters": [target(path) for path in paths.split()]}
+    with pytest.raises(MalformedError):
+        desired.decode_desired(encoded({**VALID["desired"][1], "slots": {"a/b": slot}}))
 
 
 @pytest.mark.parametrize("path", ["fleet/trust.json", "configs/m/1.json", "../../etc/passwd"])
