@@ -3,8 +3,8 @@
 llama.cpp looks at architecture, names and most shapes when it loads an adapter. What it takes for granted
 ends the process: metadata of another type at once; a matrix with further dimensions, or of a type that cannot
 be multiplied, and embeddings that the base also uses as its output, in the first step that uses them.
-Sources: ``llama-adapter.cpp`` (loading) and ``build_lora_mm``, ``build_inp_embd`` in ``llama-graph.cpp`` (use) of the
-llama.cpp of llama-cpp-python 0.3.36; ``tests/integration/gguf`` tries both in child processes.
+Sources: ``llama-adapter.cpp`` (loading) and ``build_lora_mm``, ``build_inp_embd`` in ``llama-graph.cpp``
+(use) of the llama.cpp of llama-cpp-python 0.3.36; ``tests/integration/gguf`` tries both in child processes.
 """
 
 import math
