@@ -82,7 +82,10 @@ class ScriptedRunners:
     most_open: int = 0
 
     @contextlib.asynccontextmanager
-    async def lease(self, model: ModelFile, *, keep_alive_s: float | None = None) -> AsyncIterator[Runner]:
+    async def lease(
+        self, model: ModelFile, *, keep_alive_s: float | None = None, again: bool = False
+    ) -> AsyncIterator[Runner]:
+        assert not again
         if model not in self.loaded:
             self.loaded.append(model)
         yield cast("Runner", self)

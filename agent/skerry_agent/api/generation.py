@@ -126,6 +126,6 @@ class Generation(AsyncIterator[ChoiceEvent]):
             raise failures.exceptions[0] from None
 
     async def _run(self, runner: Runner, index: int, request: GenerateRequest) -> None:
-        async with self._places, aclosing(runner.generate(request)) as events:
+        async with self._places, aclosing(self._lender.generate(runner, request)) as events:
             async for event in events:
                 self._events.put_nowait((index, event))

@@ -15,6 +15,7 @@ COUNTERS = {
     "requests_failed": "Requests that ended with an error.",
     "requests_cancelled": "Requests whose client went away.",
     "requests_refused": "Requests that were refused, mostly because the queue was full.",
+    "requests_repeated": "Requests given to a new runner, since theirs ended before it had begun them.",
     "prompt_tokens": "Tokens of prompts of finished requests.",
     "completion_tokens": "Tokens of answers of finished requests.",
     "crashes": "Runner processes that ended unexpectedly.",

@@ -37,7 +37,7 @@ class Runners(Protocol):
     """The runtime as the API sees it."""
 
     def lease(
-        self, model: ModelFile, *, keep_alive_s: float | None = None
+        self, model: ModelFile, *, keep_alive_s: float | None = None, again: bool = False
     ) -> AbstractAsyncContextManager[Runner]:
         """Lend the runner of a model, loading it when it is not loaded; see ``ModelPool.lease``."""
 

@@ -4,6 +4,7 @@ Use it as ``async with pool.lease(model) as runner`` and, inside,
 ``async with aclosing(runner.generate(request)) as events: async for event in events: …``.
 """
 
+from skerry_agent.runtime import second_try
 from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.errors import (
     GenerationFailedError,
@@ -80,4 +81,5 @@ __all__ = [
     "Usage",
     "cache_tokens",
     "check_model_file",
+    "second_try",
 ]

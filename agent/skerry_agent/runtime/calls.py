@@ -89,7 +89,10 @@ class Calls:
 
     def _enter(self, admit: Callable[[], tuple[Job, Job | None]]) -> Job:
         if not self._pipe.alive:
-            raise self._pipe.end_error()
+            error = self._pipe.end_error()
+            if isinstance(error, RunnerCrashedError):
+                error.started = False
+            raise error
         job, displaced = admit()
         if displaced is not None:
             self._pipe.write(encode(Cancel(displaced.number)))

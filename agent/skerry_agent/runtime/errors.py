@@ -75,7 +75,8 @@ class RunnerCrashedError(ModelUnavailableError):
     Attributes:
         exit_code: As ``Process.returncode`` gives it: negative is a signal, None is unknown.
         stderr_tail: The last lines that the process wrote to stderr; no prompts, no answers.
-        started: Whether it had begun this request; one that still waited can be asked again without harm.
+        started: Whether it had begun this request; one that still waited can be asked again without harm
+            (``second_try``).
     """
 
     def __init__(self, message: str, *, exit_code: int | None = None, stderr_tail: str = "") -> None:

@@ -24,6 +24,7 @@ class Meter:
     failed: int = 0
     cancelled: int = 0
     refused: int = 0
+    repeated: int = 0
     crashes: int = 0
     loads: int = 0
     loads_refused: int = 0
@@ -91,6 +92,7 @@ class Meter:
             mean_first_token_ms=None if mean_first is None else mean_first * 1e3,
             queue_depth=queue_depth,
             in_flight=in_flight,
+            requests_repeated=self.repeated,
             crashes=self.crashes,
             loads=self.loads,
             loads_refused=self.loads_refused,

@@ -217,6 +217,7 @@ class RuntimeMetrics:
     in_flight: int
     crashes: int
     loads: int
+    requests_repeated: int = 0
     unloads_unused: int = 0
     unloads_requested: int = 0
     unloads_for_model: int = 0

@@ -84,7 +84,7 @@ class ModelPool:
 
     @contextlib.asynccontextmanager
     async def lease(
-        self, model: ModelFile, *, keep_alive_s: float | None = None
+        self, model: ModelFile, *, keep_alive_s: float | None = None, again: bool = False
     ) -> AsyncGenerator[Runner, None]:
         """Lend the runner of a model, loading it when it is not; it is not unloaded while lent.
 
@@ -93,6 +93,7 @@ class ModelPool:
             keep_alive_s: How long the model stays loaded when nobody uses it any more, in seconds, until a
                 request says otherwise: 0 unloads it at once, a negative or infinite number never. None leaves
                 it as it is, at first at the setting. A pinned model stays.
+            again: It is for a request that was lost with the runner before (``second_try``); it is counted.
 
         Raises (on entering):
             NotEnoughMemoryError: It does not fit; the message has the numbers.
@@ -102,6 +103,7 @@ class ModelPool:
         """
         if keep_alive_s is not None and math.isnan(keep_alive_s):
             raise ValueError("keep_alive_s is not a number")
+        self._meter.repeated += again
         place, loaded = await self._take(model, keep_alive_s)
         try:
             yield loaded.runner

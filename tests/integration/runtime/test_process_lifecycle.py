@@ -7,22 +7,29 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from skerry_agent.runtime import (
+    EmbedRequest,
     GenerateRequest,
     ModelFile,
     ModelLoadError,
     ModelPool,
     ModelUnavailableError,
+    QueueFullError,
     Runner,
     RunnerCrashedError,
     RunnerOptions,
     RuntimeLimits,
+    Sampling,
+    TokenEvent,
+    second_try,
 )
 from skerry_agent.runtime.wire import Ready, encode
 from support.tiny_gguf import write_tiny_gguf
@@ -275,3 +282,74 @@ async def test_no_descriptor_of_the_daemon_reaches_a_runner(open_runner: OpenRun
 def _descriptors(pid: int) -> dict[int, str]:
     folder = Path(f"/proc/{pid}/fd")
     return {int(link.name): str(link.readlink()) for link in folder.iterdir() if link.is_symlink()}
+
+
+async def test_requests_that_had_not_begun_are_answered_by_the_next_runner(long_tiny: ModelFile) -> None:
+    options = RunnerOptions(context_tokens=32768, threads=1, slots=2)
+    pool = ModelPool(check_header=lambda _: None, options=options)
+    endless = GenerateRequest(prompt="Hi", sampling=Sampling(temperature=0))
+    short = GenerateRequest(prompt="Hi", sampling=Sampling(temperature=0), max_tokens=5, deadline_s=60)
+
+    async def ask(request: GenerateRequest) -> str:
+        async with pool.lease(long_tiny) as runner:
+            events = second_try.generate(runner, request, lambda: pool.lease(long_tiny, again=True))
+            async with aclosing(events):
+                return "".join([event.text async for event in events if isinstance(event, TokenEvent)])
+
+    try:
+        async with pool.lease(long_tiny) as first:
+            running = [asyncio.create_task(ask(endless)) for _ in range(2)]
+            await _until(lambda: first.in_flight == 2 and first.queue_depth == 0)
+            waiting = [asyncio.create_task(ask(short)) for _ in range(3)]
+            await _until(lambda: first.queue_depth == 3)
+            os.kill(first.pid, signal.SIGKILL)
+            lost = await asyncio.gather(*running, return_exceptions=True)
+            assert [type(error) for error in lost] == [RunnerCrashedError] * 2
+            answers = await asyncio.gather(*waiting)
+            # It still holds the runner that is gone: new questions go to the other.
+            events = second_try.generate(first, short, lambda: pool.lease(long_tiny, again=True))
+            answers.append("".join([event.text async for event in events if isinstance(event, TokenEvent)]))
+            vector = await second_try.embed(
+                first, EmbedRequest(("Hi",)), lambda: pool.lease(long_tiny, again=True)
+            )
+        assert vector.dimensions > 0
+        assert answers == [await ask(short)] * 4
+        assert pool.metrics().requests_repeated == 5
+        assert pool.metrics().crashes == 1
+    finally:
+        await pool.aclose()
+
+
+async def test_a_request_is_repeated_once_and_only_within_its_deadline() -> None:
+    lost = RunnerCrashedError("it ended")
+    lost.started = False
+
+    @dataclass
+    class Dying:
+        model = ModelFile(Path("x"), "0" * 64, "x@1")
+        asked: list[GenerateRequest] = field(default_factory=list)
+
+        async def generate(self, request: GenerateRequest) -> AsyncIterator[TokenEvent]:
+            self.asked.append(request)
+            await asyncio.sleep(0.01)
+            for error in (lost,):
+                raise error
+            yield TokenEvent("never")
+
+    first, second = Dying(), Dying()
+
+    @asynccontextmanager
+    async def lease_again() -> AsyncIterator[Runner]:
+        yield cast("Runner", second)
+
+    for deadline_s, tries in ((60, 1), (None, 2), (0.001, 2)):
+        request = GenerateRequest(prompt="Hi", deadline_s=deadline_s)
+        with pytest.raises((RunnerCrashedError, QueueFullError)):
+            await anext(second_try.generate(cast("Runner", first), request, lease_again))
+        assert len(second.asked) == tries
+    assert second.asked[0].deadline_s is not None
+    assert 59 < second.asked[0].deadline_s < 60
+    lost.started = True
+    with pytest.raises(RunnerCrashedError):
+        await anext(second_try.generate(cast("Runner", first), request, lease_again))
+    assert len(second.asked) == 2
