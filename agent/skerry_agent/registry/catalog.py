@@ -1,6 +1,6 @@
 """The catalog's tables and queries: plain functions of a connection, run by the database's threads."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from sqlite3 import Connection, Row
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from skerry_agent.registry.artifact import InstalledArtifact, NewArtifact, Slot
-from skerry_protocol.manifest import Acceptance
+from skerry_protocol.manifest import Acceptance, Chunk
 from skerry_protocol.records import Value
 
 _QUERY_BATCH = 500
@@ -59,11 +59,12 @@ MIGRATIONS = (
 
 
 class ChunkRow(NamedTuple):
-    """Where a chunk is: the file's digest, offset and length in bytes."""
+    """Where a chunk is: the file's digest, offset and length in bytes; whether all of the file is here."""
 
     file_sha256: str
     offset: int
     length: int
+    whole: bool
 
 
 class KnownPartial(NamedTuple):
@@ -133,9 +134,13 @@ def insert(connection: Connection, new: NewArtifact, now: float) -> None:
         ),
     )
     mark_broken(connection, new.file_sha256, broken=False)
+    _insert_chunks(connection, new.file_sha256, new.chunks)
+
+
+def _insert_chunks(connection: Connection, file_sha256: str, chunks: Iterable[tuple[int, int, str]]) -> None:
     connection.executemany(
         "INSERT OR IGNORE INTO chunks (sha256, file_sha256, position, length) VALUES (?, ?, ?, ?)",
-        ((bytes.fromhex(sha256), new.file_sha256, offset, length) for offset, length, sha256 in new.chunks),
+        ((bytes.fromhex(sha256), file_sha256, offset, length) for offset, length, sha256 in chunks),
     )
 
 
@@ -180,7 +185,14 @@ def delete_slot(connection: Connection, name: str) -> None:
 def delete_artifact(connection: Connection, artifact: InstalledArtifact) -> None:
     """Forget an artifact, and its file's chunks when nothing else refers to the file."""
     connection.execute("DELETE FROM artifacts WHERE id = ?", (artifact_id(connection, artifact),))
-    connection.execute("DELETE FROM chunks WHERE file_sha256 NOT IN (SELECT file_sha256 FROM artifacts)")
+    _delete_unused_chunks(connection)
+
+
+def _delete_unused_chunks(connection: Connection) -> None:
+    connection.execute(
+        "DELETE FROM chunks WHERE file_sha256 NOT IN (SELECT file_sha256 FROM artifacts)"
+        " AND file_sha256 NOT IN (SELECT sha256 FROM partials)"
+    )
 
 
 def pin(connection: Connection, sha256: str, length: int, now: float) -> None:
@@ -191,14 +203,34 @@ def pin(connection: Connection, sha256: str, length: int, now: float) -> None:
     )
 
 
+def index_download(connection: Connection, sha256: str, chunks: Sequence[Chunk]) -> None:
+    """Note how a download is cut, so that what it has can serve others; the latest cut counts."""
+    if chunks_of(connection, sha256) == list(chunks):
+        return
+    connection.execute(
+        "DELETE FROM chunks WHERE file_sha256 = ?1 AND ?1 NOT IN (SELECT file_sha256 FROM artifacts)",
+        (sha256,),
+    )
+    _insert_chunks(connection, sha256, ((chunk.offset, chunk.length, chunk.sha256) for chunk in chunks))
+
+
+def chunks_of(connection: Connection, sha256: str) -> list[Chunk]:
+    """How a file is cut, in the order of the file."""
+    rows = connection.execute(
+        "SELECT position, length, sha256 FROM chunks WHERE file_sha256 = ? ORDER BY position", (sha256,)
+    )
+    return [Chunk(row["position"], row["length"], row["sha256"].hex()) for row in rows]
+
+
 def release(connection: Connection, sha256: str) -> None:
     """Note that a file, or its download, may be dropped when the room is needed."""
     connection.execute("UPDATE partials SET wanted = 0 WHERE sha256 = ?", (sha256,))
 
 
 def delete_partial(connection: Connection, sha256: str) -> None:
-    """Forget a download."""
+    """Forget a download, and how it was cut, unless its file is installed."""
     connection.execute("DELETE FROM partials WHERE sha256 = ?", (sha256,))
+    _delete_unused_chunks(connection)
 
 
 def partials(connection: Connection) -> dict[str, KnownPartial]:
@@ -208,18 +240,18 @@ def partials(connection: Connection) -> dict[str, KnownPartial]:
 
 
 def locate_chunks(connection: Connection, hashes: Sequence[str]) -> dict[str, list[ChunkRow]]:
-    """Chunk hash -> where it lies in files that are whole."""
+    """Chunk hash -> where it lies in files that are whole, or may lie in those that are not."""
     found: dict[str, list[ChunkRow]] = {}
     for batch in _batches(hashes):
         marks = ",".join("?" * len(batch))
         rows = connection.execute(
-            "SELECT c.sha256, c.file_sha256, c.position, c.length FROM chunks c "  # noqa: S608 - only question marks
-            f"WHERE c.sha256 IN ({marks}) AND EXISTS "
-            "(SELECT 1 FROM artifacts a WHERE a.file_sha256 = c.file_sha256 AND NOT a.broken)",
+            "SELECT c.sha256, c.file_sha256, c.position, c.length, EXISTS (SELECT 1 FROM artifacts a "  # noqa: S608 - only question marks
+            "WHERE a.file_sha256 = c.file_sha256 AND NOT a.broken) AS whole "
+            f"FROM chunks c WHERE c.sha256 IN ({marks})",
             [bytes.fromhex(sha256) for sha256 in batch],
         )
         for row in rows:
-            place = ChunkRow(row["file_sha256"], row["position"], row["length"])
+            place = ChunkRow(row["file_sha256"], row["position"], row["length"], bool(row["whole"]))
             found.setdefault(row["sha256"].hex(), []).append(place)
     return found
 

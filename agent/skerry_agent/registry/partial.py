@@ -42,7 +42,10 @@ class PartialDownload:
         self.sha256 = sha256
         self.length = length
         self.chunks = tuple(chunks)
-        self._index = {chunk: index for index, chunk in enumerate(self.chunks)}
+        self._planned = frozenset(self.chunks)
+        self._same: dict[str, list[int]] = {}
+        for index, chunk in enumerate(self.chunks):
+            self._same.setdefault(chunk.sha256, []).append(index)
         self._store = store
         self._disk = store.disk
         self._limits = limits
@@ -67,22 +70,29 @@ class PartialDownload:
         """Bytes of verified chunks."""
         return sum(self.chunks[index].length for index in self._present)
 
+    def held_offsets(self) -> set[int]:
+        """Where verified chunks begin."""
+        return {self.chunks[index].offset for index in tuple(self._present)}
+
     def missing(self) -> list[Chunk]:
-        """Chunks that are still needed, in the order of the file."""
-        return [chunk for index, chunk in enumerate(self.chunks) if index not in self._present]
+        """Chunks that are still needed, in the order of the file; of equal ones, the first stands for all."""
+        first: dict[str, Chunk] = {}
+        for index, chunk in enumerate(self.chunks):
+            if index not in self._present:
+                first.setdefault(chunk.sha256, chunk)
+        return list(first.values())
 
     async def write(self, chunk: Chunk, data: bytes) -> None:
-        """Check and keep one chunk; one that is there already is fine.
+        """Check and keep one chunk, wherever the file has these bytes; one that is there already is fine.
 
         Raises:
             WrongBytesError: ``data`` is not the chunk; nothing was written.
             ValueError: The chunk is not one of this download.
             NoSpaceError, StorageError: The disk did not take it.
         """
-        index = self._index.get(chunk)
-        if index is None:
+        if chunk not in self._planned:
             raise ValueError(f"chunk at {chunk.offset} is not part of {self.sha256}")
-        await asyncio.to_thread(self._write, index, chunk, data)
+        await asyncio.to_thread(self._write, chunk, data)
 
     async def flush(self) -> None:
         """Sync and journal what was written so far."""
@@ -182,7 +192,7 @@ class PartialDownload:
             offset += len(data)
         return digest.hexdigest() == chunk.sha256
 
-    def _write(self, index: int, chunk: Chunk, data: bytes) -> None:
+    def _write(self, chunk: Chunk, data: bytes) -> None:
         if len(data) != chunk.length or hashlib.sha256(data).hexdigest() != chunk.sha256:
             raise WrongBytesError(
                 f"{len(data)} bytes at {chunk.offset} of {self.sha256[:12]} do not match the signed manifest"
@@ -190,12 +200,12 @@ class PartialDownload:
         with self._lock, disk_errors("writing", self._part):
             if self._file < 0:
                 raise RuntimeError("this download is closed")
-            if index in self._present:
-                return
-            self._disk.write_at(self._file, data, chunk.offset)
-            self._present.add(index)
-            self._unsynced.append(index)
-            self._unsynced_bytes += len(data)
+            for same in self._same[chunk.sha256]:
+                if same not in self._present:
+                    self._disk.write_at(self._file, data, self.chunks[same].offset)
+                    self._present.add(same)
+                    self._unsynced.append(same)
+                    self._unsynced_bytes += len(data)
             due = self._monotonic() - self._synced_at >= self._limits.journal_sync_s
             if due or self._unsynced_bytes >= self._limits.journal_sync_bytes:
                 self._flush_locked()
@@ -252,3 +262,14 @@ class PartialDownload:
             self._flush()
         finally:
             self.abandon()
+
+
+def held_offsets(store: FileStore, sha256: str, chunks: Sequence[Chunk]) -> set[int]:
+    """Where the chunks begin that a closed download surely has. Blocks."""
+    try:
+        data = store.journal_path(sha256).read_bytes()
+    except FileNotFoundError:
+        return set()
+    length = sum(chunk.length for chunk in chunks)
+    content = journal.parse(data, sha256, length, journal.plan_digest(sha256, chunks), len(chunks))
+    return {chunks[index].offset for index in content.indices}

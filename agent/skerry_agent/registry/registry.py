@@ -147,12 +147,8 @@ class Registry:
         return self._store.path(sha256) if found == length else None
 
     async def locate_chunks(self, hashes: Sequence[str]) -> dict[str, list[ChunkPlace]]:
-        """Chunk hash -> where its bytes are in files that are here. Check them: disks decay."""
-        rows = await self._database.read(lambda c: catalog.locate_chunks(c, hashes))
-        return {
-            sha256: [ChunkPlace(self._store.path(row.file_sha256), row.offset, row.length) for row in found]
-            for sha256, found in rows.items()
-        }
+        """Chunk hash -> where its bytes are, in whole files and in downloads. Check them: disks decay."""
+        return await self._storage.locate_chunks(hashes)
 
     # Slots.
 

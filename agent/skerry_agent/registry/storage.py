@@ -8,11 +8,11 @@ from sqlite3 import Connection
 import structlog
 
 from skerry_agent.registry import catalog
-from skerry_agent.registry.artifact import DiskUsage, RegistryLimits
+from skerry_agent.registry.artifact import ChunkPlace, DiskUsage, RegistryLimits
 from skerry_agent.registry.errors import NoSpaceError, disk_errors
 from skerry_agent.registry.files import FileStore, allocated_bytes
 from skerry_agent.registry.garbage import Holdings, plan_garbage
-from skerry_agent.registry.partial import PartialDownload
+from skerry_agent.registry.partial import PartialDownload, held_offsets
 from skerry_agent.registry.state import CatalogState
 from skerry_protocol.manifest import Chunk
 
@@ -59,6 +59,7 @@ class Storage:
         await self.pin(sha256, length)
         await self.reserve(max(0, length - allocated))
         partial = PartialDownload(self._store, sha256, length, chunks, limits=self._limits)
+        await self._state.database.write(lambda c: catalog.index_download(c, sha256, partial.chunks))
         self._open_partials[sha256] = partial
         partial.on_close(lambda: self._open_partials.pop(sha256, None))
         try:
@@ -67,6 +68,29 @@ class Storage:
             partial.abandon()
             raise
         return partial
+
+    async def locate_chunks(self, hashes: Sequence[str]) -> dict[str, list[ChunkPlace]]:
+        """Chunk hash -> where its bytes are, in whole files first."""
+        rows = await self._state.database.read(lambda c: catalog.locate_chunks(c, hashes))
+        unfinished = {row.file_sha256 for found in rows.values() for row in found if not row.whole}
+        held = {sha256: await self._held_offsets(sha256) for sha256 in unfinished}
+        places: dict[str, list[ChunkPlace]] = {}
+        for sha256, found in rows.items():
+            for row in sorted(found, key=lambda row: not row.whole):
+                if row.whole or row.offset in held[row.file_sha256]:
+                    of = self._store.path if row.whole else self._store.part_path
+                    place = ChunkPlace(of(row.file_sha256), row.offset, row.length)
+                    places.setdefault(sha256, []).append(place)
+        return places
+
+    async def _held_offsets(self, sha256: str) -> set[int]:
+        """Where the chunks begin that a download has already."""
+        under_way = self._open_partials.get(sha256)
+        if under_way is not None:
+            return under_way.held_offsets()
+        chunks = await self._state.database.read(lambda c: catalog.chunks_of(c, sha256))
+        with disk_errors("reading", self._store.journal_path(sha256)):
+            return await asyncio.to_thread(held_offsets, self._store, sha256, chunks)
 
     async def pin(self, sha256: str, length: int) -> None:
         """Keep a file, and its download, until it serves in a slot or is released."""

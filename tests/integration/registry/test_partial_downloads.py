@@ -1,4 +1,5 @@
 import errno
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from skerry_agent.registry import (
     StorageError,
     WrongBytesError,
 )
-from skerry_protocol.manifest import Chunk
+from skerry_agent.updates.sources.local import LocalSource
+from skerry_protocol.manifest import Chunk, FileEntry
 from support.registry import LIMITS, FailingDisk, bytes_of, entry_of, random_bytes, signed
 
 DATA = random_bytes(64_000, 5)
@@ -256,3 +258,84 @@ async def test_a_left_over_journal_does_not_vouch_for_a_new_file(
     reopened = await Registry.open(tmp_path, limits=LIMITS)
     assert (await begin(reopened)).missing() == list(ENTRY.chunks[2:])
     await reopened.close()
+
+
+OTHER = random_bytes(10_000, 6) + DATA[4096 : 4096 * 9]
+OTHER_ENTRY = FileEntry(
+    sha256=hashlib.sha256(OTHER).hexdigest(),
+    length=len(OTHER),
+    chunks=(
+        Chunk(0, 10_000, hashlib.sha256(OTHER[:10_000]).hexdigest()),
+        *(Chunk(10_000 + 4096 * n, c.length, c.sha256) for n, c in enumerate(ENTRY.chunks[1:9])),
+    ),
+)
+
+
+async def missing_after_local(registry: Registry, entry: FileEntry) -> int:
+    """What a download lacks after the device gave what it has."""
+    partial = await registry.open_partial(entry.sha256, entry.length, entry.chunks)
+    async for chunk, data in LocalSource(registry).fetch(entry.sha256, partial.missing()):
+        await partial.write(chunk, data)
+    missing = len(partial.missing())
+    await partial.close()
+    return missing
+
+
+async def test_an_interrupted_download_supplies_another(tmp_path: Path) -> None:
+    registry = await Registry.open(tmp_path, limits=LIMITS)
+    partial = await begin(registry)
+    await fill(partial, [*ENTRY.chunks[:3], ENTRY.chunks[6]])
+    assert await missing_after_local(registry, OTHER_ENTRY) == 9 - 3  # while it is under way
+    await registry.collect_garbage()
+    await partial.close()
+    await registry.release(ENTRY.sha256)
+    await registry.close()
+
+    registry = await Registry.open(tmp_path, limits=LIMITS)
+    hashes = [chunk.sha256 for chunk in ENTRY.chunks]
+    assert len(await registry.locate_chunks(hashes)) == 4
+    again = await begin(registry)
+    await fill(again, list(ENTRY.chunks[7:9]))
+    await again.close()
+    assert await missing_after_local(registry, OTHER_ENTRY) == 9 - 5
+    await registry.close()
+
+
+async def test_a_download_that_was_cut_anew_supplies_what_it_has(tmp_path: Path) -> None:
+    registry = await Registry.open(tmp_path, limits=LIMITS)
+    partial = await begin(registry)
+    await fill(partial, list(ENTRY.chunks[:4]))
+    await partial.close()
+    finer = entry_of(DATA, 2048)
+    partial = await registry.open_partial(finer.sha256, finer.length, finer.chunks)
+    assert partial.bytes_done == 4 * 4096
+    await partial.close()
+    assert len(await registry.locate_chunks([c.sha256 for c in finer.chunks])) == 8
+    assert await registry.locate_chunks([c.sha256 for c in ENTRY.chunks]) == {}
+    await registry.close()
+
+
+async def test_a_dropped_download_supplies_nothing(tmp_path: Path) -> None:
+    registry = await Registry.open(tmp_path, limits=LIMITS)
+    partial = await begin(registry)
+    await fill(partial, list(ENTRY.chunks[:4]))
+    await partial.close()
+    await registry.release(ENTRY.sha256)
+    await registry.collect_garbage(need_bytes=1)
+    assert await registry.locate_chunks([c.sha256 for c in ENTRY.chunks]) == {}
+    await registry.close()
+
+
+async def test_equal_chunks_are_fetched_once(tmp_path: Path) -> None:
+    registry = await Registry.open(tmp_path, limits=LIMITS)
+    data = DATA[:4096] * 3 + DATA[4096:8192] + DATA[:4096]
+    entry = entry_of(data, 4096)
+    partial = await registry.open_partial(entry.sha256, entry.length, entry.chunks)
+    assert partial.missing() == [entry.chunks[0], entry.chunks[3]]
+    await partial.write(entry.chunks[0], data[:4096])
+    await partial.close()
+    partial = await registry.open_partial(entry.sha256, entry.length, entry.chunks)
+    assert partial.missing() == [entry.chunks[3]]
+    await partial.write(entry.chunks[3], bytes_of(data, entry.chunks[3]))
+    assert (await partial.finish()).read_bytes() == data
+    await registry.close()
