@@ -64,13 +64,15 @@ def signed(ref: str, entry: FileEntry, target_sha256: str | None = None) -> NewA
     )
 
 
-def make_artifact(ref: str, *, sha: str, at: float = 0.0, broken: bool = False) -> InstalledArtifact:
-    """An installed artifact, without any file."""
+def make_artifact(
+    ref: str, *, sha: str, at: float = 0.0, broken: bool = False, base: str | None = None
+) -> InstalledArtifact:
+    """An installed artifact, without any file; with a base, an adapter."""
     local = ref.startswith("local/")
     name, _, version = ref.partition("@")
     return InstalledArtifact(
         ref=ref,
-        kind="model",
+        kind="model" if base is None else "adapter",
         signed=not local,
         file_sha256=sha,
         length=1,
@@ -82,6 +84,7 @@ def make_artifact(ref: str, *, sha: str, at: float = 0.0, broken: bool = False) 
         acceptance=Acceptance(),
         installed_at=at,
         broken=broken,
+        base_sha256=base,
     )
 
 

@@ -44,6 +44,7 @@ class InstalledArtifact:
         target_path: The manifest's target path; ``None`` for local ones.
         target_sha256: The manifest's hash; ``None`` for local ones.
         description: Facts from the file's header.
+        base_sha256: Digest of the model file that an adapter was made for; ``None`` for models.
         installed_at: Unix seconds by the device's clock, for people and for ordering only.
         broken: The file is missing or has another length; it cannot be served.
     """
@@ -61,11 +62,35 @@ class InstalledArtifact:
     acceptance: Acceptance
     installed_at: float
     broken: bool = False
+    base_sha256: str | None = None
 
     @property
     def parsed(self) -> ArtifactRef:
         """The reference, taken apart."""
         return ArtifactRef.parse(self.ref)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What answers a request: a model, and the LoRA adapters on it."""
+
+    model: InstalledArtifact
+    adapters: tuple[InstalledArtifact, ...] = ()
+
+    @property
+    def parts(self) -> tuple[InstalledArtifact, ...]:
+        """All of it, the model first."""
+        return (self.model, *self.adapters)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a file of it is missing or has another length."""
+        return any(part.broken for part in self.parts)
+
+    @property
+    def text(self) -> str:
+        """``smol@1``, or with adapters ``smol@1+german@1``."""
+        return "+".join(part.ref for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +101,38 @@ class Slot:
         active: What serves; ``None`` when nothing was activated yet.
         previous: What a rollback goes back to.
         held: Who rolled it back by hand, until something is activated again.
+        adapters: The LoRA adapters on ``active``; both are one version.
+        previous_adapters: Those on ``previous``.
     """
 
     name: str
     active: InstalledArtifact | None = None
     previous: InstalledArtifact | None = None
     held: str | None = None
+    adapters: tuple[InstalledArtifact, ...] = ()
+    previous_adapters: tuple[InstalledArtifact, ...] = ()
+
+    @property
+    def serving(self) -> Pair | None:
+        """What serves, whole."""
+        return None if self.active is None else Pair(self.active, self.adapters)
+
+    @property
+    def before(self) -> Pair | None:
+        """What a rollback goes back to, whole."""
+        return None if self.previous is None else Pair(self.previous, self.previous_adapters)
+
+    @classmethod
+    def of(cls, name: str, serving: Pair, before: Pair | None, held: str | None = None) -> "Slot":
+        """A slot where one pair serves, and another did before."""
+        return cls(
+            name,
+            serving.model,
+            before.model if before is not None else None,
+            held,
+            serving.adapters,
+            before.adapters if before is not None else (),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +143,7 @@ class NewArtifact:
         chunks: ``(offset, length, sha256)`` of the file, for the index of chunks.
         target_path: The signed manifest's target path; ``None`` for what a person imported.
         target_sha256: Its hash; ``None`` likewise.
+        base_sha256: Digest of the model file that an adapter was made for; ``None`` for models.
     """
 
     ref: str
@@ -104,6 +156,7 @@ class NewArtifact:
     description: Mapping[str, Value] = field(default_factory=dict)
     license: str | None = None
     acceptance: Acceptance = field(default_factory=Acceptance)
+    base_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,12 @@ MIGRATIONS = (
             used_at REAL NOT NULL
         ) STRICT""",
     ),
+    (
+        "ALTER TABLE artifacts ADD COLUMN base_sha256 TEXT",
+        # Keys of artifacts as JSON lists, in the order in which the desired state names them.
+        "ALTER TABLE slots ADD COLUMN adapters TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE slots ADD COLUMN previous_adapters TEXT NOT NULL DEFAULT '[]'",
+    ),
 )
 
 
@@ -89,8 +95,19 @@ class Catalog:
         """All slots by name."""
         by_id = {row["id"]: self._artifact(row) for row in connection.execute("SELECT * FROM artifacts")}
         rows = connection.execute("SELECT * FROM slots ORDER BY name")
+
+        def listed(text: str) -> tuple[InstalledArtifact, ...]:
+            return tuple(by_id[key] for key in msgspec.json.decode(text, type=list[int]))
+
         return {
-            row["name"]: Slot(row["name"], by_id.get(row["active"]), by_id.get(row["previous"]), row["held"])
+            row["name"]: Slot(
+                row["name"],
+                by_id.get(row["active"]),
+                by_id.get(row["previous"]),
+                row["held"],
+                listed(row["adapters"]),
+                listed(row["previous_adapters"]),
+            )
             for row in rows
         }
 
@@ -110,6 +127,7 @@ class Catalog:
             acceptance=msgspec.json.decode(row["acceptance"], type=Acceptance),
             installed_at=row["installed_at"],
             broken=bool(row["broken"]),
+            base_sha256=row["base_sha256"],
         )
 
 
@@ -117,8 +135,8 @@ def insert(connection: Connection, new: NewArtifact, now: float) -> None:
     """Add an artifact with its chunks; one that is there already is only marked whole."""
     connection.execute(
         """INSERT INTO artifacts (ref, kind, signed, file_sha256, length, target_path, target_sha256,
-               description, license, acceptance, installed_at)
-           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
+               description, license, acceptance, installed_at, base_sha256)
+           VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING""",
         (
             new.ref,
             new.kind,
@@ -131,6 +149,7 @@ def insert(connection: Connection, new: NewArtifact, now: float) -> None:
             new.license,
             msgspec.json.encode(new.acceptance).decode(),
             now,
+            new.base_sha256,
         ),
     )
     mark_broken(connection, new.file_sha256, broken=False)
@@ -167,13 +186,18 @@ def set_slot(
     now: float,
 ) -> None:
     """Write what is active and previous in a slot."""
-    if slot.active is not None:
+    for part in slot.serving.parts if slot.serving is not None else ():
         # It is protected by the slot from now on.
-        delete_partial(connection, slot.active.file_sha256)
+        delete_partial(connection, part.file_sha256)
     ids = [None if a is None else artifact_id(connection, a) for a in (slot.active, slot.previous)]
+    lists = [
+        msgspec.json.encode([artifact_id(connection, adapter) for adapter in adapters]).decode()
+        for adapters in (slot.adapters, slot.previous_adapters)
+    ]
     connection.execute(
-        "INSERT OR REPLACE INTO slots (name, active, previous, held, changed_at) VALUES (?, ?, ?, ?, ?)",
-        (slot.name, *ids, slot.held, now),
+        "INSERT OR REPLACE INTO slots (name, active, previous, held, changed_at, adapters, previous_adapters)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (slot.name, *ids, slot.held, now, *lists),
     )
 
 

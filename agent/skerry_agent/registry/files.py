@@ -13,9 +13,11 @@ from pathlib import Path
 from skerry_agent import durable
 from skerry_agent.registry.artifact import Progress
 from skerry_agent.registry.disk import Disk
+from skerry_protocol.adapter_check import check_adapter_fits, check_adapter_header, is_adapter
 from skerry_protocol.errors import ModelFileError
-from skerry_protocol.gguf_check import read_model_header
-from skerry_protocol.gguf_header import GgufHeader
+from skerry_protocol.gguf_check import check_model_header
+from skerry_protocol.gguf_header import Buffer, GgufHeader, read_gguf_header
+from skerry_protocol.gguf_vocabulary import check_vocabulary
 from skerry_protocol.names import check_sha256
 
 PART_SUFFIX = ".part"
@@ -118,14 +120,47 @@ def hash_file(path: Path, *, block_bytes: int, progress: Progress | None = None)
     return digest.hexdigest()
 
 
-def check_model_file(path: Path) -> GgufHeader:
-    """Read and check the header of a model file without reading the rest.
+def read_header(buffer: Buffer) -> GgufHeader:
+    """Read and check the header of a model or of an adapter.
 
     Raises:
-        ModelFileError: It is empty, truncated, damaged, no GGUF, or would make llama.cpp abort.
+        ModelFileError: It is damaged, no GGUF, or would make llama.cpp abort.
     """
+    header = read_gguf_header(buffer)
+    if is_adapter(header):
+        check_adapter_header(header)
+    else:
+        check_model_header(header)
+        check_vocabulary(header, buffer)
+    return header
+
+
+def check_model_file(path: Path, base: Path | None = None) -> GgufHeader:
+    """Read and check the header of a model or adapter file without reading the rest.
+
+    Args:
+        path: The file.
+        base: The model file that it was made for, of an adapter; None for a model.
+
+    Raises:
+        ModelFileError: It is empty, truncated, damaged, no GGUF, or would make llama.cpp abort; an adapter
+            does not fit its base, or has none; a model has one.
+    """
+    header = _mapped(path)
+    if is_adapter(header) != (base is not None):
+        raise ModelFileError(
+            "the file is a model, not an adapter"
+            if base is not None
+            else "the file is an adapter, not a model: say which model it was made for"
+        )
+    if base is not None:
+        check_adapter_fits(header, _mapped(base))
+    return header
+
+
+def _mapped(path: Path) -> GgufHeader:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise ModelFileError("the file is empty: get the model again")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            return read_model_header(view)
+            return read_header(view)

@@ -2,13 +2,14 @@
 
 Always: files that nothing refers to, and downloads that nobody went on with for long. When room is needed, in
 this order: downloads that are no longer wanted, then signed versions that serve nowhere, the oldest first.
-Never: what is active or previous in a slot, what a person imported, what is being downloaded.
+Never: what is active or previous in a slot, what a person imported, what is being downloaded, and the model
+file that an adapter was made for while that adapter is here.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from skerry_agent.registry.artifact import InstalledArtifact, Slot
+from skerry_agent.registry.artifact import InstalledArtifact, Pair, Slot
 from skerry_agent.registry.catalog import KnownPartial
 
 
@@ -66,19 +67,33 @@ def plan_garbage(holdings: Holdings, *, need_bytes: int, now: float, partial_kee
     for artifact in _evictable(holdings):
         if garbage.freed_bytes >= need_bytes:
             break
-        _evict(garbage, artifact, holdings)
+        if artifact not in garbage.artifacts:
+            _evict_with_adapters(garbage, artifact, holdings)
     return garbage
 
 
 def protected(slots: Iterable[Slot]) -> set[tuple[str, str | None, str]]:
     """Identities of what is active or previous somewhere."""
-    kept = (artifact for slot in slots for artifact in (slot.active, slot.previous) if artifact is not None)
-    return {identity(artifact) for artifact in kept}
+    pairs = (pair for slot in slots for pair in (slot.serving, slot.before) if pair is not None)
+    return {identity(part) for pair in pairs for part in pair.parts}
+
+
+def adapters_on(
+    artifact: InstalledArtifact, artifacts: Iterable[InstalledArtifact]
+) -> list[InstalledArtifact]:
+    """The adapters that need an artifact's file, unless they find it under another name as well."""
+    others = [a for a in artifacts if a is not artifact and a.file_sha256 == artifact.file_sha256]
+    return [] if others else [a for a in artifacts if a.base_sha256 == artifact.file_sha256]
 
 
 def identity(artifact: InstalledArtifact) -> tuple[str, str | None, str]:
     """What makes an artifact this one: name and version, manifest, file."""
     return artifact.ref, artifact.target_sha256, artifact.file_sha256
+
+
+def same(one: Pair, other: Pair) -> bool:
+    """Whether two pairs are the same artifacts."""
+    return [identity(part) for part in one.parts] == [identity(part) for part in other.parts]
 
 
 def _orphans(holdings: Holdings) -> Iterator[str]:
@@ -96,6 +111,19 @@ def _evictable(holdings: Holdings) -> list[InstalledArtifact]:
     kept = protected(holdings.slots)
     free = [a for a in holdings.artifacts if a.signed and identity(a) not in kept]
     return sorted(free, key=lambda a: a.installed_at)
+
+
+def _evict_with_adapters(garbage: Garbage, artifact: InstalledArtifact, holdings: Holdings) -> None:
+    """Evict an artifact, those adapters first that need it; none at all when one of them has to stay."""
+    staying = [a for a in holdings.artifacts if a not in garbage.artifacts]
+    adapters = adapters_on(artifact, staying)
+    kept = protected(holdings.slots)
+    if any(not adapter.signed or identity(adapter) in kept for adapter in adapters):
+        return
+    for adapter in adapters:
+        _evict(garbage, adapter, holdings)
+    if all(adapter in garbage.artifacts for adapter in adapters):
+        _evict(garbage, artifact, holdings)
 
 
 def _evict(garbage: Garbage, artifact: InstalledArtifact, holdings: Holdings) -> None:

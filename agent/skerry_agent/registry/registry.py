@@ -1,7 +1,6 @@
 """The registry's door: what is installed, what serves where, and room for more."""
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from skerry_agent.registry.artifact import (
     DiskUsage,
     InstalledArtifact,
     NewArtifact,
+    Pair,
     Progress,
     RegistryLimits,
     Slot,
@@ -29,15 +29,15 @@ from skerry_agent.registry.artifact import (
 from skerry_agent.registry.disk import Disk
 from skerry_agent.registry.errors import (
     ModelInUseError,
-    ModelRefusedError,
     SlotError,
     disk_errors,
 )
 from skerry_agent.registry.files import FileStore
-from skerry_agent.registry.garbage import identity
+from skerry_agent.registry.garbage import adapters_on, same
 from skerry_agent.registry.partial import PartialDownload
 from skerry_agent.registry.state import CatalogState, Listener
 from skerry_agent.registry.storage import Storage
+from skerry_agent.registry.taking import Taker
 from skerry_protocol.manifest import Chunk
 from skerry_protocol.records import Value
 
@@ -64,6 +64,7 @@ class Registry:
         self._database = state.database
         self._store = store
         self._storage = Storage(state, store, limits, clock)
+        self._taker = Taker(state, store, self._storage, self._insert, events)
         self._events = events
         self._clock = clock
 
@@ -141,6 +142,14 @@ class Registry:
         """
         return naming.resolve(name, self._state.slots, self._state.artifacts)
 
+    async def find_pair(self, name: str) -> Pair:
+        """The model, and the adapters on it, that answer under a name (also ``model+adapter``).
+
+        Raises:
+            ModelNotFoundError: There is none, or an adapter's base is another one or not here.
+        """
+        return naming.resolve_pair(name, self._state.slots, self._state.artifacts)
+
     async def stored(self, sha256: str, length: int) -> Path | None:
         """The whole file with this digest, or ``None`` when it is not here with that length."""
         found = await asyncio.to_thread(self._store.length, sha256)
@@ -152,38 +161,55 @@ class Registry:
 
     # Slots.
 
-    async def activate(self, slot: str, ref: str, *, target_sha256: str | None = None) -> Slot:
+    async def activate(
+        self,
+        slot: str,
+        ref: str,
+        *,
+        target_sha256: str | None = None,
+        adapters: Sequence[InstalledArtifact] = (),
+    ) -> Slot:
         """Let an artifact serve in a slot, atomically; what served is remembered for :meth:`rollback`.
 
         Args:
             slot: A channel for signed artifacts, ``local/NAME`` for a local one.
-            ref: ``name@version`` or ``local/name@version``.
+            ref: ``name@version`` or ``local/name@version``; in ``local/NAME`` also the base of its adapter.
             target_sha256: Which manifest, when several of one name and version are installed.
+            adapters: Adapters that serve with it.
 
         Raises:
-            ModelNotFoundError: No such artifact, or its file is missing.
-            SlotError: The artifact may not serve in that slot.
+            ModelNotFoundError: No such artifact, or a file is missing.
+            SlotError: The artifact may not serve in that slot, or an adapter was not made for it.
         """
-        if not is_slot_for(slot, ref):
+        if not is_slot_for(slot, adapters[-1].ref if adapters else ref):
             raise SlotError(f"{ref} cannot serve in {slot}: a local model serves in local/NAME only")
         async with self._state.lock:
             artifact = self._state.exact(ref, target_sha256)
+            found = tuple(self._state.exact(each.ref, each.target_sha256) for each in adapters)
+            for adapter in found:
+                if adapter.base_sha256 != artifact.file_sha256:
+                    raise SlotError(f"{adapter.ref} cannot serve on {ref}: it was not made for that file")
             old = self._state.slots.get(slot, Slot(slot))
-            again = old.active is not None and identity(old.active) == identity(artifact)
-            new = Slot(slot, artifact, old.previous if again else old.active)
+            pair = Pair(artifact, found)
+            again = old.serving is not None and same(old.serving, pair)
+            new = Slot.of(slot, pair, old.before if again else old.serving)
             await self._write_slot(new)
         if not again:
-            await self._emit("model_activated", audit=True, slot=slot, ref=ref)
+            await self._tell_activated(slot, pair)
         return new
 
     async def activate_local(self, ref: str) -> Slot:
-        """Let ``[local/]NAME@VERSION`` serve in ``local/NAME``.
+        """Let ``[local/]NAME@VERSION`` serve in ``local/NAME``; an adapter serves there on its base.
 
         Raises:
-            ModelNotFoundError: It was not imported.
+            ModelNotFoundError: It was not imported, or its base is gone.
         """
-        ref = importing.local_ref(ref)
-        return await self.activate(local_slot(ref), ref)
+        ref = self._state.exact(importing.local_ref(ref)).ref
+        pair = naming.resolve_pair(ref, self._state.slots, self._state.artifacts)
+        model = pair.model
+        return await self.activate(
+            local_slot(ref), model.ref, target_sha256=model.target_sha256, adapters=pair.adapters
+        )
 
     async def rollback(self, slot: str, *, held_by: str | None = None) -> Slot:
         """Go back to the previous version of a slot; the one that served is no longer remembered.
@@ -196,11 +222,11 @@ class Registry:
             if old is None:
                 there = ", ".join(self._state.slots) or "none"
                 raise SlotError(f"there is no slot {slot!r}; there is {there}")
-            if old.previous is None or old.previous.broken:
+            if old.before is None or old.before.broken:
                 raise SlotError(f"{slot} has no previous version on this device to go back to")
-            new = Slot(slot, old.previous, None, held_by)
+            new = Slot.of(slot, old.before, None, held_by)
             await self._write_slot(new)
-        await self._emit("model_activated", audit=True, slot=slot, ref=old.previous.ref, rolled_back=True)
+        await self._tell_activated(slot, old.before, rolled_back=True)
         return new
 
     async def deactivate(self, slot: str) -> None:
@@ -211,51 +237,35 @@ class Registry:
 
     # Artifacts.
 
-    async def import_file(self, path: Path, ref: str, progress: Progress | None = None) -> InstalledArtifact:
-        """Copy a model file into the registry as ``local/NAME@VERSION``; the same bytes again are fine.
+    async def import_file(
+        self, path: Path, ref: str, progress: Progress | None = None, *, base: str | None = None
+    ) -> InstalledArtifact:
+        """Copy a file into the registry as ``local/NAME@VERSION``; the same bytes again are fine.
 
         Args:
-            path: A GGUF model file.
+            path: A GGUF file.
             ref: ``NAME@VERSION``, with or without ``local/``.
             progress: Called from a worker thread with bytes done and in total.
+            base: The name of the model that an adapter was made for; None for a model.
 
         Raises:
             NameSyntaxError: ``ref`` breaks the grammar.
-            ModelRefusedError: The file is unusable, or the name is taken by other bytes.
+            ModelNotFoundError: There is no such base.
+            ModelRefusedError: The file is unusable or does not fit its base, or the name is taken.
             NoSpaceError: No room on the disk or in the budget.
             StorageError: The disk failed.
         """
-        ref = importing.local_ref(ref)
-        source = await asyncio.to_thread(importing.inspect, path)
-        await self._storage.reserve(source.length)
-        temporary = self._store.temporary_path(f"import-{secrets.token_hex(8)}")
-        with self._storage.promised(source.length):
-            try:
-                new = await asyncio.to_thread(importing.copy, source, temporary, ref, progress)
-                async with self._state.lock:
-                    self._check_free(ref, new.file_sha256)
-                    await self._adopt(temporary, new)
-            finally:
-                await asyncio.to_thread(self._store.disk.remove, temporary)
-        await self._tell_imported(new)
-        return self._state.exact(ref)
+        return await self._taker.copy(path, ref, base, progress)
 
-    async def take_file(self, path: Path, ref: str) -> InstalledArtifact:
+    async def take_file(self, path: Path, ref: str, *, base: str | None = None) -> InstalledArtifact:
         """As :meth:`import_file`, with a file of our own on the registry's filesystem, which is moved.
 
         Reserve the room for it (:meth:`reserve`) before it is written. What is refused stays at ``path``.
 
         Raises:
-            NameSyntaxError, ModelRefusedError, StorageError: As :meth:`import_file`.
+            NameSyntaxError, ModelNotFoundError, ModelRefusedError, StorageError: As :meth:`import_file`.
         """
-        ref = importing.local_ref(ref)
-        source = await asyncio.to_thread(importing.inspect, path)
-        new = await asyncio.to_thread(importing.take, source, ref)
-        async with self._state.lock:
-            self._check_free(ref, new.file_sha256)
-            await self._adopt(path, new)
-        await self._tell_imported(new)
-        return self._state.exact(ref)
+        return await self._taker.move(path, ref, base)
 
     async def install(self, new: NewArtifact) -> InstalledArtifact:
         """Put a signed artifact, whose file is stored already, into the catalog. Doing it again is fine.
@@ -276,17 +286,13 @@ class Registry:
 
         Raises:
             ModelNotFoundError: No such artifact.
-            ModelInUseError: It is active, or the version to go back to, in a slot.
+            ModelInUseError: It is active, or the version to go back to, in a slot; or an adapter needs it.
         """
         async with self._state.lock:
             matching = [a for a in self._state.artifacts if a.ref == ref]
             if not matching:
                 self._state.exact(ref)
-            for slot in self._state.slots.values():
-                if any(a is not None and a.ref == ref for a in (slot.active, slot.previous)):
-                    raise ModelInUseError(
-                        f"{ref} is active or previous in {slot.name}: activate another version first"
-                    )
+            self._check_unused(ref, matching)
 
             def delete(connection: Connection) -> None:
                 for artifact in matching:
@@ -358,24 +364,21 @@ class Registry:
             message = f"the file of {artifact.ref} is missing or has another length"
             await self._emit("model_broken", ref=artifact.ref, code="file_missing", message=message)
 
-    async def _tell_imported(self, new: NewArtifact) -> None:
-        await self._emit(
-            "model_imported", audit=True, ref=new.ref, file_sha256=new.file_sha256, bytes=new.length
-        )
-
-    def _check_free(self, ref: str, sha256: str) -> None:
-        for artifact in self._state.artifacts:
-            if artifact.ref == ref and artifact.file_sha256 != sha256:
-                raise ModelRefusedError(
-                    f"{ref} exists already with other bytes: import the file under another version, "
-                    f"or remove {ref} first"
+    def _check_unused(self, ref: str, matching: Sequence[InstalledArtifact]) -> None:
+        for slot in self._state.slots.values():
+            pairs = [pair for pair in (slot.serving, slot.before) if pair is not None]
+            if any(part.ref == ref for pair in pairs for part in pair.parts):
+                raise ModelInUseError(
+                    f"{ref} is active or previous in {slot.name}: activate another version first"
                 )
+        for artifact in matching:
+            for adapter in adapters_on(artifact, self._state.artifacts):
+                raise ModelInUseError(f"{ref} is the base of {adapter.ref}: remove that adapter first")
 
-    async def _adopt(self, temporary: Path, new: NewArtifact) -> None:
-        if await self.stored(new.file_sha256, new.length) is None:
-            with disk_errors("installing", temporary):
-                await asyncio.to_thread(self._store.adopt, temporary, new.file_sha256)
-        await self._insert(new)
+    async def _tell_activated(self, slot: str, pair: Pair, **more: Value) -> None:
+        if pair.adapters:
+            more["adapters"] = ", ".join(adapter.ref for adapter in pair.adapters)
+        await self._emit("model_activated", audit=True, slot=slot, ref=pair.model.ref, **more)
 
     async def _insert(self, new: NewArtifact) -> None:
         now = self._clock()

@@ -60,3 +60,35 @@ def test_downloads_go_when_unknown_or_long_unused_or_unwanted_under_need() -> No
     assert plan(some, need=75).partials == ["stale", "unknown", "unwanted"]
     assert plan(some, need=75).artifacts == []
     assert plan(some, need=101).artifacts == [OLD]
+
+
+def adapter(ref: str, sha: str, at: float, base: InstalledArtifact) -> InstalledArtifact:
+    return make_artifact(ref, sha=sha * 64, at=at, base=base.file_sha256)
+
+
+def test_a_base_goes_only_after_its_adapters() -> None:
+    german = adapter("german@1", "7", 9.0, OLD)
+    garbage = plan(holdings(OLD, BACK, NOW, german), need=1_000)
+    assert garbage.artifacts == [german, OLD]
+
+
+def test_a_base_stays_while_an_adapter_on_it_is_kept() -> None:
+    mine = adapter("local/german@1", "7", 9.0, OLD)
+    assert plan(holdings(OLD, BACK, NOW, mine), need=1_000).artifacts == []
+
+    active = adapter("german@1", "7", 9.0, OLD)
+    there = replace(holdings(OLD, BACK, NOW, active), slots=[Slot("b/stable", NOW, adapters=(active,))])
+    assert plan(there, need=1_000).artifacts == [BACK]
+
+    wanted = replace(
+        holdings(OLD, BACK, NOW, active),
+        known={active.file_sha256: KnownPartial(wanted=True, used_at=999.0)},
+    )
+    assert plan(wanted, need=1_000).artifacts == []
+
+
+def test_adapters_are_kept_where_they_serve_and_where_a_rollback_needs_them() -> None:
+    now, back, old = (adapter(f"german@{n}", str(n), float(n), NOW) for n in (7, 8, 9))
+    slot = Slot("a/stable", NOW, NOW, adapters=(now,), previous_adapters=(back,))
+    garbage = plan(replace(holdings(NOW, now, back, old), slots=[slot]), need=1_000)
+    assert garbage.artifacts == [old]

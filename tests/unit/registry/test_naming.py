@@ -3,7 +3,7 @@ import hashlib
 import pytest
 
 from skerry_agent.registry import InstalledArtifact, ModelNotFoundError, Slot
-from skerry_agent.registry.naming import resolve
+from skerry_agent.registry.naming import resolve, resolve_pair
 from support.registry import make_artifact
 
 
@@ -67,3 +67,56 @@ def test_the_previous_version_answers_for_one_whose_file_is_gone() -> None:
     assert resolve("assistant", slots, [gone, SMOL1]) is SMOL1
     with pytest.raises(ModelNotFoundError, match="file of smol@3 is missing"):
         resolve("smol@3", slots, [gone, SMOL1])
+
+
+GERMAN = make_artifact("german@1", sha="7" * 64, at=7, base=SMOL1.file_sha256)
+DUTCH = make_artifact("local/dutch@1", sha="8" * 64, at=8, base=SMOL2.file_sha256)
+LOST = make_artifact("lost@1", sha="9" * 64, at=9, base="f" * 64)
+ADAPTED = {
+    "assistant/stable": Slot("assistant/stable", SMOL1, SMOL2, adapters=(GERMAN,)),
+    "local/dutch": Slot("local/dutch", SMOL2, adapters=(DUTCH,)),
+}
+WITH_ADAPTERS = [*ALL, GERMAN, DUTCH, LOST]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("assistant", "smol@1+german@1"),
+        ("assistant/stable", "smol@1+german@1"),
+        ("smol@1", "smol@1"),
+        ("german", "smol@1+german@1"),
+        ("dutch", "smol@2+local/dutch@1"),
+        ("local/dutch@1", "smol@2+local/dutch@1"),
+        ("smol@1+german", "smol@1+german@1"),
+        ("assistant+german@1", "smol@1+german@1"),
+    ],
+)
+def test_a_request_for_a_name_gets_a_model_with_its_adapters(name: str, expected: str) -> None:
+    assert resolve_pair(name, ADAPTED, WITH_ADAPTERS).text == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("lost", "lost@1 is an adapter whose base is not on this device.*ffff"),
+        ("smol@2+german", "german@1 was not made for smol@2"),
+        ("smol@1+gemma", "gemma@1 is no adapter"),
+        ("smol@1+nope", "'nope'"),
+        ("smol@1+", "no model is called ''"),
+    ],
+)
+def test_an_adapter_answers_on_its_own_base_only(name: str, reason: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=reason):
+        resolve_pair(name, ADAPTED, WITH_ADAPTERS)
+
+
+def test_the_name_of_a_local_slot_is_that_of_the_imported_adapter() -> None:
+    assert resolve("dutch", ADAPTED, WITH_ADAPTERS) is DUTCH
+    assert resolve("assistant", ADAPTED, WITH_ADAPTERS) is SMOL1
+
+
+def test_a_slot_whose_adapter_is_broken_answers_with_the_pair_before() -> None:
+    gone = make_artifact("german@2", sha="a" * 64, base=SMOL1.file_sha256, broken=True)
+    slot = Slot("assistant/stable", SMOL1, SMOL1, adapters=(gone,), previous_adapters=(GERMAN,))
+    assert resolve_pair("assistant", {slot.name: slot}, [SMOL1, GERMAN, gone]).text == "smol@1+german@1"
