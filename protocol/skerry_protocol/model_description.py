@@ -31,13 +31,22 @@ MASK_BYTES: Final = 6
 """The attention mask of a token and a cell, as F32 and as F16."""
 DEFAULT_CONTEXT_TOKENS: Final = 2048
 DEFAULT_BATCH_TOKENS: Final = 256
-DEFAULT_SEQUENCES: Final = 40
-"""Of a runner with its usual options: requests at once, and kept prefixes."""
+DEFAULT_SEQUENCES: Final = 41
+"""Of a runner with its usual options: requests at once, kept prefixes, and one to save these from."""
 DEFAULT_CACHE_CONTEXTS: Final = 2
 """Its cache holds so many contexts."""
-
+MAX_VECTOR_STEP_TOKENS: Final = 64
+VECTOR_LOGIT_BYTES: Final = 16 * 1024 * 1024
+"""llama.cpp computes logits where vectors are wanted; a step for those has so many bytes of them at most."""
+MIN_VECTOR_STEP_TOKENS: Final = 8
 
 _MIB: Final = 1024 * 1024
+
+
+def vector_step_tokens(vocabulary_size: int) -> int:
+    """How many tokens a runner computes in one step of a text for vectors."""
+    fitting = VECTOR_LOGIT_BYTES // (FLOAT_BYTES * max(1, vocabulary_size))
+    return min(MAX_VECTOR_STEP_TOKENS, max(MIN_VECTOR_STEP_TOKENS, fitting))
 
 
 class MemoryNeed(msgspec.Struct, frozen=True):
@@ -50,19 +59,32 @@ class MemoryNeed(msgspec.Struct, frozen=True):
     """Buffers of one step: touched bit by bit, as prompts get longer."""
     process_bytes: int
     """The process itself, with the tables of the vocabulary."""
+    vectors_bytes: int = 0
+    """A second context, which is there while texts are made into vectors."""
+
+    @property
+    def loaded_bytes(self) -> int:
+        """What it holds before the first request."""
+        return self.weights_bytes + self.cache_bytes + self.process_bytes
+
+    @property
+    def later_bytes(self) -> int:
+        """What requests add to that."""
+        return self.compute_bytes + self.vectors_bytes
 
     @property
     def total_bytes(self) -> int:
         """All of it."""
-        return self.weights_bytes + self.cache_bytes + self.compute_bytes + self.process_bytes
+        return self.loaded_bytes + self.later_bytes
 
     def __str__(self) -> str:
-        """``402 MiB (weights 241, KV cache 48, compute 60, process 53)``."""
+        """``402 MiB (weights 241, KV cache 48, compute 60, process 53, vectors 0)``."""
         parts = (
             ("weights", self.weights_bytes),
             ("KV cache", self.cache_bytes),
             ("compute", self.compute_bytes),
             ("process", self.process_bytes),
+            ("vectors", self.vectors_bytes),
         )
         shown = ", ".join(f"{name} {size / _MIB:.0f}" for name, size in parts)
         return f"{self.total_bytes / _MIB:.0f} MiB ({shown})"
@@ -112,33 +134,41 @@ class ModelDescription(msgspec.Struct, frozen=True):
         cache_tokens: int,
         batch_tokens: int = DEFAULT_BATCH_TOKENS,
         sequences: int = DEFAULT_SEQUENCES,
+        vectors_tokens: int = 0,
     ) -> MemoryNeed:
         """Resident bytes of a runner, by purpose: on the CPU, weights mapped, with flash attention.
 
         The constants were fitted to SmolLM2-135M Q4_1 and Gemma 3 270M Q4_K_M with caches of 1,024, 4,096
-        and 8,192 tokens (201, 269, 359 and 414, 471, 545 MiB were measured after use; the estimates are
-        within 2 %).
+        and 8,192 tokens (without vectors 201, 269, 359 and 414, 471, 545 MiB were measured after use; the
+        estimates are within 2 %).
 
         Args:
             cache_tokens: Size of the KV cache in tokens, over all sequences.
             batch_tokens: Tokens that one step computes at most.
             sequences: Sequences that the cache knows; llama.cpp keeps a row of logits for each.
+            vectors_tokens: The longest text of which vectors are made, in tokens; 0 for none.
         """
         batch = min(batch_tokens, cache_tokens)
         token_bytes = BPE_TOKEN_BYTES if self.tokenizer == "gpt2" else TOKEN_BYTES
         logit_bytes = LOGIT_BYTES + FLOAT_BYTES * (sequences - 1)
         activations = 2 * (self.embedding_length + self.feed_forward_length)
+        step = min(vector_step_tokens(self.vocabulary_size), vectors_tokens)
+        vectors_token_bytes = FLOAT_BYTES * (2 * self.vocabulary_size + activations)
         return MemoryNeed(
             weights_bytes=self.weights_bytes,
             cache_bytes=self.kv_bytes_per_token * cache_tokens,
             compute_bytes=batch * (FLOAT_BYTES * activations + MASK_BYTES * cache_tokens),
             process_bytes=RUNNER_BYTES + self.vocabulary_size * (token_bytes + logit_bytes),
+            vectors_bytes=self.kv_bytes_per_token * vectors_tokens
+            + step * (vectors_token_bytes + MASK_BYTES * vectors_tokens),
         )
 
     def estimate_memory_bytes(self, *, context_tokens: int, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> int:
         """All of :meth:`memory_need` for a runner with its usual options and a context of so many tokens."""
         need = self.memory_need(
-            cache_tokens=context_tokens * DEFAULT_CACHE_CONTEXTS, batch_tokens=batch_tokens
+            cache_tokens=context_tokens * DEFAULT_CACHE_CONTEXTS,
+            batch_tokens=batch_tokens,
+            vectors_tokens=context_tokens,
         )
         return need.total_bytes
 

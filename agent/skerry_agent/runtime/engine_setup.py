@@ -16,6 +16,7 @@ from skerry_agent.runtime.heat_guard import HeatGuard
 from skerry_agent.runtime.llama_context import ContextOptions, LlamaContext
 from skerry_agent.runtime.llama_embed_context import LlamaEmbedContext
 from skerry_agent.runtime.llama_model import LlamaModel
+from skerry_agent.runtime.memory_need import sequences
 from skerry_agent.runtime.prefix_store import PrefixStore, StoreLimits
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.thread_governor import ThreadControl, ThreadGovernor
@@ -77,12 +78,11 @@ def load_engine(
 def _context_options(load: Load, model: LlamaModel) -> ContextOptions:
     context_tokens = min(load.context_tokens, model.train_context_tokens or load.context_tokens)
     kept = load.max_prefixes if load.share_prefixes != "off" and model.unshareable is None else 0
-    spare = 1 if kept and load.prefix_folder else 0
     return ContextOptions(
         context_tokens=context_tokens,
         kv_tokens=load.kv_tokens or context_tokens * AUTO_KV_CONTEXTS,
         batch_tokens=max(load.batch_tokens, load.slots),
-        sequences=load.slots + kept + spare,
+        sequences=sequences(load.slots, kept, saves=bool(load.prefix_folder)),
         outputs=max(load.slots, MIN_GUESSING_BATCH),
         threads=load.threads,
     )

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from skerry_agent.runtime.embedding import Pooling
 from skerry_agent.runtime.engine_ports import EngineBrokenError
 from skerry_agent.runtime.llama_model import LlamaModel
+from skerry_protocol.model_description import vector_step_tokens
 
-STEP_TOKENS = 64
 WHOLE_TEXT_TOKENS = 512
 POOLINGS: dict[str, Pooling] = {"1": "mean", "2": "first", "3": "last"}  # llama_pooling_type
 
@@ -36,7 +36,9 @@ class LlamaEmbedContext:
         # Where all tokens look at all others, a text has to be computed at once.
         whole = model.metadata(f"{model.architecture}.attention.causal") == "false"
         self.context_tokens = min(context_tokens, WHOLE_TEXT_TOKENS) if whole else context_tokens
-        self.step_tokens = self.context_tokens if whole else min(STEP_TOKENS, context_tokens)
+        self.step_tokens = (
+            self.context_tokens if whole else min(vector_step_tokens(model.vocabulary), context_tokens)
+        )
         self.pooling: Pooling = POOLINGS.get(model.metadata(f"{model.architecture}.pooling_type"), "mean")
         params = lib.llama_context_default_params()
         params.n_ctx = self.context_tokens

@@ -19,12 +19,21 @@ def predict_need(description: object, path: Path, options: RunnerOptions) -> Mem
     """
     if not isinstance(description, ModelDescription):
         return MemoryNeed(weights_bytes=_size(path), cache_bytes=0, compute_bytes=0, process_bytes=0)
-    kept = options.max_prefixes if options.share_prefixes != "off" else 0
     return description.memory_need(
         cache_tokens=cache_tokens(options, description.context_length),
         batch_tokens=max(options.batch_tokens, options.slots),
-        sequences=options.slots + kept,
+        sequences=sequences(
+            options.slots,
+            options.max_prefixes if options.share_prefixes != "off" else 0,
+            saves=options.prefix_folder is not None,
+        ),
+        vectors_tokens=_context(options, description.context_length),
     )
+
+
+def sequences(slots: int, kept: int, *, saves: bool) -> int:
+    """How many sequences the cache knows: those that run, kept prefixes, and one to save prefixes from."""
+    return slots + kept + (1 if kept and saves else 0)
 
 
 def cache_tokens(options: RunnerOptions, trained_tokens: int) -> int:
@@ -34,8 +43,12 @@ def cache_tokens(options: RunnerOptions, trained_tokens: int) -> int:
         options: How the model will run.
         trained_tokens: The longest context that it was trained for; 0 if that is not known.
     """
-    context = min(options.context_tokens, trained_tokens or options.context_tokens)
+    context = _context(options, trained_tokens)
     return max(context, options.kv_tokens or context * DEFAULT_CACHE_CONTEXTS)
+
+
+def _context(options: RunnerOptions, trained_tokens: int) -> int:
+    return min(options.context_tokens, trained_tokens or options.context_tokens)
 
 
 def _size(path: Path) -> int:
@@ -50,7 +63,8 @@ class Holding:
     """The memory of one runner.
 
     What a runner holds right after loading is measured: weights, cache, tables. Its compute buffers it
-    touches only as prompts get longer, so their prediction stays on top until more than that was seen.
+    touches only as prompts get longer, and the context for vectors comes with the first text; so their
+    prediction stays on top until more than that was seen.
     """
 
     need: MemoryNeed
@@ -67,7 +81,7 @@ class Holding:
         """What to count for it."""
         if self._loaded_bytes is None:
             return self.need.total_bytes
-        return max(self._peak_bytes, self._loaded_bytes + self.need.compute_bytes)
+        return max(self._peak_bytes, self._loaded_bytes + self.need.later_bytes)
 
     def measure(self, now: ProcessMemory) -> None:
         """Take a measurement; the first one is that of the loaded, unused model.

@@ -74,8 +74,7 @@ class Room:
         if place.loading_pid is None or place.need is None:
             return None
         now = self._measure(place.loading_pid)
-        expected = place.need.total_bytes - place.need.compute_bytes  # those come with the first requests
-        return min(1.0, (now.private_bytes + now.file_bytes) / max(1, expected))
+        return min(1.0, (now.private_bytes + now.file_bytes) / max(1, place.need.loaded_bytes))
 
     def held_bytes(self) -> int:
         """What counts against the budget now."""
