@@ -64,7 +64,11 @@ class SlotReport(Part, frozen=True):
         bytes_done: Verified bytes of the download.
         bytes_total: Its length.
         bytes_fetched: Bytes that came over the network for it.
-        reason: Set in ``refused`` and ``rolled_back``.
+        bytes_per_s: How fast they come now.
+        source: From where they come now, such as ``http`` or ``mqtt``.
+        waits_until: When it is gone on with, Unix seconds by the device's trusted time; ``reason`` says
+            what it waits for.
+        reason: Why it was refused or rolled back; or, while it is under way, what it waits for.
         figures: Measured in the trial, such as ``tokens_per_s``.
     """
 
@@ -79,6 +83,9 @@ class SlotReport(Part, frozen=True):
     reason: Reason | None = None
     figures: dict[str, float] = {}
     adapters: tuple[str, ...] = ()
+    bytes_per_s: Whole = 0
+    source: str | None = None
+    waits_until: Whole | None = None
 
 
 class ConfigReport(Part, frozen=True):

@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from skerry_agent.registry import Registry, RegistryLimits
+from skerry_agent.registry import Disk, Registry, RegistryLimits
 from skerry_agent.runtime import ModelFile
 from skerry_agent.trust.errors import TargetNotYetVisibleError
-from skerry_agent.updates import ChunkSource, SourceError, TrialOutcome, UpdateEngine, UpdateLimits
+from skerry_agent.updates import SourceError, TrialOutcome, UpdateEngine, UpdateLimits
+from skerry_agent.updates.network import Network
+from skerry_agent.updates.ports import P
 from skerry_agent.updates.record import SlotRecord
+from skerry_agent.updates.schedule import Starts
 from skerry_agent.updates.store import UpdateStore
+from skerry_agent.updates.traffic import Traffic
 from skerry_protocol.chunking import ChunkLimits, chunk_file, plan_chunks
 from skerry_protocol.desired import DesiredSlot, DesiredState, TargetRef
 from skerry_protocol.generation import Generation, GenerationMark
@@ -122,7 +126,8 @@ class MemorySource:
     Attributes:
         blobs: File digest -> bytes.
         wrong: Offsets of chunks that come damaged; ``{-1}`` means all.
-        down: Not reachable.
+        down: Not reachable; ``retry_after_s`` goes with the error.
+        traffic: Where it counts.
         stop_after: Ends with a SourceError after so many chunks.
         crash_after: Kills the agent after so many chunks.
         served: How often each chunk went out, by file and offset.
@@ -134,22 +139,22 @@ class MemorySource:
         self.blobs: dict[str, bytes] = {}
         self.wrong: set[int] = set()
         self.down = False
+        self.retry_after_s: float | None = None
+        self.traffic = Traffic()
         self.stop_after: int | None = None
         self.crash_after: int | None = None
         self.served: Counter[tuple[str, int]] = Counter()
         self.hold: asyncio.Event | None = None
         self.calls = 0
 
-    async def fetch(
-        self, file_sha256: str, chunks: Sequence[Chunk]
-    ) -> AsyncGenerator[tuple[Chunk, bytes], None]:
+    async def read(self, blob_sha256: str, pieces: Sequence[P]) -> AsyncGenerator[tuple[P, bytes], None]:
         self.calls += 1
         if self.down:
-            raise SourceError(f"{self.name} is down")
-        blob = self.blobs.get(file_sha256)
+            raise SourceError(f"{self.name} is down", retry_after_s=self.retry_after_s)
+        blob = self.blobs.get(blob_sha256)
         if blob is None:
             raise SourceError(f"{self.name} does not have it")
-        for count, chunk in enumerate(chunks):
+        for count, chunk in enumerate(pieces):
             if self.hold is not None:
                 await self.hold.wait()
             if count == self.stop_after:
@@ -159,7 +164,8 @@ class MemorySource:
             data = blob[chunk.offset : chunk.offset + chunk.length]
             if chunk.offset in self.wrong or -1 in self.wrong:
                 data = bytes([data[0] ^ 1]) + data[1:]
-            self.served[file_sha256, chunk.offset] += 1
+            self.served[blob_sha256, chunk.offset] += 1
+            self.traffic.received(self.name, len(data))
             yield chunk, data
 
 
@@ -255,6 +261,10 @@ class World:
     limits: UpdateLimits = field(default_factory=lambda: UpdateLimits(progress_s=0.0))
     registry_limits: RegistryLimits = LIMITS
     activation_delay_s: Callable[[], float] = lambda: 0.0
+    closed_s: Callable[[], float] = lambda: 0.0
+    spread_s: float = 0.0
+    disk: Disk = field(default_factory=Disk)
+    traffic: Traffic = field(default_factory=Traffic)
     states: list[SlotState] = field(default_factory=list)
     crash_at_store: int | None = None
     _stores: int = 0
@@ -263,14 +273,16 @@ class World:
     async def start(self) -> Self:
         """Start the agent: open registry and engine, and run it."""
         self.registry = await Registry.open(
-            self.folder / "registry", limits=self.registry_limits, events=self.events
+            self.folder / "registry", limits=self.registry_limits, events=self.events, disk=self.disk
         )
-        chunk_sources: list[ChunkSource] = list(self.sources)
+        for source in self.sources:
+            source.traffic = self.traffic
+        network = Network(self.sources, self.traffic, self.events, self.limits, lambda: self.closed_s())  # noqa: PLW0108 - tests change it
         self.engine = await UpdateEngine.open(
             self.folder / "updates.db",
             self.registry,
             targets=self.targets,
-            sources=chunk_sources,
+            network=network,
             trier=self.trier,
             events=self.events,
             device=self.device,
@@ -278,6 +290,8 @@ class World:
             limits=self.limits,
             uniform=lambda: 1.0,
             activation_delay_s=self.activation_delay_s,
+            starts=Starts(lambda: self.spread_s, "d-" + "a" * 16, self.clock.monotonic),
+            wall=self.clock.monotonic,
         )
         self._left.append((self.engine, self.registry))
         self._spy(self.engine._store)

@@ -38,6 +38,9 @@ class Fleet(Protocol):
     def nudge(self) -> None:
         """Do not wait out pauses of updates: somebody asks for one now."""
 
+    def settings_changed(self) -> None:
+        """Look again at what waits: windows and limits may be others."""
+
 
 class PinnedModels(Protocol):
     """The models that stay loaded (``pins.Pins``)."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 
 from skerry_agent.sync import NotConnectedError, Requester
+from skerry_agent.updates.sources import Pace
 from skerry_protocol.requests import Capability
 
 
@@ -16,9 +17,11 @@ class ControllerLink:
         """One file of the TUF repository."""
         return await self._connected().fetch(name, max_bytes)
 
-    def read_ranges(self, sha256: str, spans: Sequence[tuple[int, int]]) -> AsyncIterator[tuple[int, bytes]]:
+    def read_ranges(
+        self, sha256: str, spans: Sequence[tuple[int, int]], pace: Pace
+    ) -> AsyncIterator[tuple[int, bytes]]:
         """Bytes of a blob."""
-        return self._connected().read_ranges(sha256, spans)
+        return self._connected().read_ranges(sha256, spans, pace)
 
     async def capability(self, sha256: str) -> Capability:
         """Short-lived addresses of a blob."""

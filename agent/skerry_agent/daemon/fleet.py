@@ -1,18 +1,19 @@
 """What a device does for its fleet: trust, desired states, updates, reports."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import structlog
 
 from skerry_agent import __version__
 from skerry_agent.configs import ConfigFollower, ConfigTarget
 from skerry_agent.daemon.controller_link import ControllerLink
+from skerry_agent.daemon.download_network import open_network
 from skerry_agent.daemon.local import LocalDevice
-from skerry_agent.identity import FleetLink, Identity, check_peer_dates, client_context
+from skerry_agent.identity import FleetLink, Identity
 from skerry_agent.runtime import cache_tokens
 from skerry_agent.settings import BUNDLE_SECTIONS, check_bundle
 from skerry_agent.settings.fleet_slices import sync_limits, update_limits
@@ -21,16 +22,11 @@ from skerry_agent.sync import CommandOutcome, ReportSources, SyncService
 from skerry_agent.telemetry import read_inventory
 from skerry_agent.trials import RunnerTrier
 from skerry_agent.trust import FleetTargets, TrustStore
-from skerry_agent.trusted_time import TrustedTime
-from skerry_agent.updates import ChunkSource, LinuxDevice, UpdateEngine
-from skerry_agent.updates.sources import HttpSource, MqttSource
+from skerry_agent.updates import LinuxDevice, Opening, Starts, UpdateEngine
 from skerry_protocol.desired import DesiredState
 from skerry_protocol.generation import GenerationMark
 from skerry_protocol.names import LOCAL_PREFIX
 from skerry_protocol.reported import Inventory, SlotReport
-
-if TYPE_CHECKING:
-    import requests
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +61,11 @@ class FleetDevice:
         await self.engine.rollback(slot)
 
     def nudge(self) -> None:
-        """Do not wait out pauses of updates."""
+        """Do not wait out pauses of updates: somebody at the device asks for them."""
+        self.engine.hurry()
+
+    def settings_changed(self) -> None:
+        """Look again at what waits: windows and limits may be others."""
         self.engine.nudge()
 
     async def run(self) -> None:
@@ -130,7 +130,7 @@ async def open_fleet(
         local.state.updates,
         local.registry,
         targets=targets,
-        sources=_sources(local, link),
+        network=open_network(local, link),
         trier=trier,
         device=LinuxDevice(
             memory=local.pool.room_for,
@@ -140,6 +140,9 @@ async def open_fleet(
         ),
         events=local.outbox,
         limits=update_limits(local.settings.updates),
+        activation_delay_s=Opening(lambda: local.settings.updates.activation_window, local.time.now).closed_s,
+        starts=Starts(lambda: local.settings.updates.start_spread_s, identity.device, time.monotonic),
+        wall=local.time.now,
     )
     try:
         configs = await asyncio.to_thread(
@@ -216,24 +219,6 @@ def _report_sources(
         ],
         agent_version=__version__,
     )
-
-
-def _sources(local: LocalDevice, link: ControllerLink) -> list[ChunkSource]:
-    sources: list[ChunkSource] = []
-    if local.settings.updates.http_source:
-        sources.append(HttpSource(link, lambda authority: _open_session(authority, local.time)))
-    sources.append(MqttSource(link))
-    return sources
-
-
-def _open_session(authority_pem: str | None, time: TrustedTime) -> "requests.Session":
-    """A session that believes the given authority alone, by trusted time; without one, the system's."""
-    # Imports requests, which only a download over HTTP needs.
-    from skerry_agent.identity.pinned_https import pinned_session, system_session  # noqa: PLC0415
-
-    if authority_pem is None:
-        return system_session()
-    return pinned_session(client_context([authority_pem]), lambda peer: check_peer_dates(peer, time))
 
 
 async def _active_files(local: LocalDevice) -> set[str]:

@@ -14,7 +14,16 @@ from skerry_agent.settings import AgentSettings
 log = structlog.get_logger(__name__)
 
 LIVE_KEYS = frozenset(
-    {"log.level", "log.format", "telemetry.sample_interval_s", "registry.allow_local_when_enrolled"}
+    {
+        "log.level",
+        "log.format",
+        "telemetry.sample_interval_s",
+        "registry.allow_local_when_enrolled",
+        "updates.download_bytes_per_s",
+        "updates.download_window",
+        "updates.activation_window",
+        "updates.start_spread_s",
+    }
 )
 """What changes without starting the rooms again."""
 
@@ -56,6 +65,8 @@ class LiveSettings:
         if "telemetry.sample_interval_s" in changed:
             self._device.resample(new)
         self._device.settings = new
+        if self._device.fleet is not None and any(key.startswith("updates.") for key in changed):
+            self._device.fleet.settings_changed()
         return await self._answers()
 
     async def _answers(self) -> bool:

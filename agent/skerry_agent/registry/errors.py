@@ -1,8 +1,8 @@
 """What can go wrong with files and names on this device."""
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from skerry_agent.errors import PeerError, UsageError, WorldError
@@ -55,8 +55,16 @@ class InconsistentManifestError(PeerError):
 
 
 @contextmanager
-def disk_errors(doing: str, path: Path, *, need_bytes: int = 0) -> Iterator[None]:
+def disk_errors(
+    doing: str, path: Path, *, need_bytes: int = 1, free_bytes: Callable[[Path], int] | None = None
+) -> Iterator[None]:
     """Turn an ``OSError`` into an error that says what could not be done to which file.
+
+    Args:
+        doing: What, as in "writing".
+        path: The file.
+        need_bytes: How much room that needs.
+        free_bytes: How much the filesystem of a folder has.
 
     Raises:
         NoSpaceError: The disk, or the quota, is full.
@@ -66,7 +74,19 @@ def disk_errors(doing: str, path: Path, *, need_bytes: int = 0) -> Iterator[None
         yield
     except OSError as error:
         if error.errno in _NO_ROOM:
+            missing = _missing(need_bytes, path.parent, free_bytes)
             raise NoSpaceError(
-                f"the disk is full: {doing} {path} failed; free some space", missing_bytes=max(need_bytes, 1)
+                f"the disk is full: {doing} {path} failed and {missing} bytes are missing; free some space",
+                missing_bytes=missing,
             ) from error
         raise StorageError(f"{doing} {path} failed: {error.strerror or error}") from error
+
+
+def _missing(need_bytes: int, folder: Path, free_bytes: Callable[[Path], int] | None) -> int:
+    """What is lacking; all of it where the disk claims to have room (a quota, reserved blocks)."""
+    need_bytes = max(need_bytes, 1)
+    free = 0
+    if free_bytes is not None:
+        with suppress(OSError):
+            free = free_bytes(folder)
+    return need_bytes - free if free < need_bytes else need_bytes

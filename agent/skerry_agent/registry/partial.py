@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from skerry_agent import durable
@@ -90,9 +91,15 @@ class PartialDownload:
             ValueError: The chunk is not one of this download.
             NoSpaceError, StorageError: The disk did not take it.
         """
-        if chunk not in self._planned:
-            raise ValueError(f"chunk at {chunk.offset} is not part of {self.sha256}")
         await asyncio.to_thread(self._write, chunk, data)
+
+    def take(self, chunk: Chunk, data: bytes) -> bool:
+        """As :meth:`write`, for a caller in a thread; False for bytes that are not the chunk. Blocks."""
+        try:
+            self._write(chunk, data)
+        except WrongBytesError:
+            return False
+        return True
 
     async def flush(self) -> None:
         """Sync and journal what was written so far."""
@@ -117,7 +124,8 @@ class PartialDownload:
 
     def open(self) -> None:
         """Create or reopen the files and find out what is there. Blocks."""
-        with disk_errors("preparing the download", self._part, need_bytes=self.length):
+        need = max(0, self.length - allocated_bytes(self._part))
+        with self._disk_errors("preparing the download", need):
             with contextlib.suppress(FileNotFoundError):
                 # Read-only when power failed between the last check and the final name.
                 self._part.chmod(0o600)
@@ -142,6 +150,9 @@ class PartialDownload:
     def on_close(self, callback: Callable[[], object]) -> None:
         """Have ``callback`` called when the files were closed."""
         self._on_close = callback
+
+    def _disk_errors(self, doing: str, need_bytes: int = 1) -> AbstractContextManager[None]:
+        return disk_errors(doing, self._part, need_bytes=need_bytes, free_bytes=self._disk.free_bytes)
 
     def _open_journal(self) -> None:
         self._log = os.open(self._journal, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -193,11 +204,13 @@ class PartialDownload:
         return digest.hexdigest() == chunk.sha256
 
     def _write(self, chunk: Chunk, data: bytes) -> None:
+        if chunk not in self._planned:
+            raise ValueError(f"chunk at {chunk.offset} is not part of {self.sha256}")
         if len(data) != chunk.length or hashlib.sha256(data).hexdigest() != chunk.sha256:
             raise WrongBytesError(
                 f"{len(data)} bytes at {chunk.offset} of {self.sha256[:12]} do not match the signed manifest"
             )
-        with self._lock, disk_errors("writing", self._part):
+        with self._lock, self._disk_errors("writing", len(data)):
             if self._file < 0:
                 raise RuntimeError("this download is closed")
             for same in self._same[chunk.sha256]:

@@ -323,9 +323,9 @@ class Registry:
         """Say that a file, or its download, is not wanted for now: it stays until its room is needed."""
         await self._storage.release(sha256)
 
-    async def missing_bytes(self, need_bytes: int) -> int:
-        """So much room is lacking for ``need_bytes`` more, with nothing collected; 0 when it fits."""
-        return await self._storage.missing_bytes(need_bytes)
+    async def room_bytes(self) -> int:
+        """So many bytes more could be written, with all collected that may be; below 0 when too full."""
+        return await self._storage.room_bytes()
 
     async def reserve(self, need_bytes: int) -> None:
         """Make sure that ``need_bytes`` more fit, collecting garbage when they do not.

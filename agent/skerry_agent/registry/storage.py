@@ -16,6 +16,8 @@ from skerry_agent.registry.partial import PartialDownload, held_offsets
 from skerry_agent.registry.state import CatalogState
 from skerry_protocol.manifest import Chunk
 
+_EVERYTHING = 1 << 62
+
 log = structlog.get_logger(__name__)
 
 
@@ -101,22 +103,37 @@ class Storage:
         """Say that a file is not wanted for now: it stays until its room is needed."""
         await self._state.database.write(lambda c: catalog.release(c, sha256))
 
-    async def missing_bytes(self, need_bytes: int) -> int:
-        """So much room is lacking for ``need_bytes`` more, with nothing collected; 0 when it fits."""
+    async def room_bytes(self) -> int:
+        """So many bytes more could be written, with all collected that may be; below 0 when too full."""
+        garbage = plan_garbage(
+            await self._holdings(),
+            need_bytes=_EVERYTHING,
+            now=self._clock(),
+            partial_keep_s=self._limits.partial_keep_s,
+        )
+        return await self._free_bytes() + garbage.freed_bytes
+
+    async def _free_bytes(self) -> int:
+        """So many bytes more could be written now."""
         used, free = await asyncio.to_thread(self._measure)
-        need_bytes += self._promised_bytes
-        missing = need_bytes + self._limits.min_free_bytes - free
+        room = free - self._limits.min_free_bytes
         if self._limits.disk_budget_bytes:
-            missing = max(missing, used + need_bytes - self._limits.disk_budget_bytes)
-        return max(0, missing) if need_bytes else 0
+            room = min(room, self._limits.disk_budget_bytes - used)
+        return room - self._promised_bytes
 
     async def reserve(self, need_bytes: int) -> None:
-        """Make sure that ``need_bytes`` more fit, collecting garbage when they do not."""
-        missing = await self.missing_bytes(need_bytes)
-        if missing:
-            await self.collect(missing)
-            missing = await self.missing_bytes(need_bytes)
-        if missing:
+        """Make sure that ``need_bytes`` more fit, collecting garbage when they do not.
+
+        Where all that may be collected would not do, only what is garbage anyway goes: versions that could
+        still serve, or give chunks, are not given up for nothing.
+        """
+        missing = need_bytes - await self._free_bytes()
+        if need_bytes and missing > 0:
+            room = await self.room_bytes()
+            enough = room >= need_bytes
+            await self.collect(missing if enough else 0)
+            missing = need_bytes - (await self._free_bytes() if enough else room)
+        if need_bytes and missing > 0:
             raise NoSpaceError(
                 f"{need_bytes} bytes are needed and {missing} of them are missing: free space on the disk, "
                 "remove models, or raise disk_budget_bytes",

@@ -27,6 +27,7 @@ BOUNDS: Mapping[str, tuple[float, float]] = {
     "sync.refresh_interval_s": (10.0, 7 * _DAY_S),
     "updates.retry_initial_s": (0.1, _HOUR_S),
     "updates.retry_max_s": (1.0, _DAY_S),
+    "updates.start_spread_s": (0.0, 7 * _DAY_S),
     "telemetry.sample_interval_s": (0.1, _DAY_S),
     "telemetry.flush_interval_s": (0.1, _HOUR_S),
     "outbox.max_bytes": (0, 1 << 40),

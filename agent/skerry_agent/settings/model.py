@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from skerry_protocol.windows import Window
 
 MiB = 1024 * 1024
 GiB = 1024 * MiB
+SMALLEST_RATE_BYTES_PER_S = 1024
 
 
 class _Section(BaseModel):
@@ -175,6 +178,39 @@ class UpdateSettings(_Section):
     http_source: bool = Field(
         default=True, description="Whether to try the controller's HTTPS listener before MQTT."
     )
+    download_bytes_per_s: int = Field(
+        default=0,
+        ge=0,
+        description="Most bytes a second that downloads take from all network sources together: 1024 or more,"
+        " or 0 for no limit.",
+    )
+    download_window: str = Field(
+        default="",
+        description="When downloads may go on: five cron fields, in the device's time zone, and a duration,"
+        " such as `0 2 * * * 3h`; empty is always. Outside of it comes only what tells of updates.",
+    )
+    activation_window: str = Field(
+        default="",
+        description="When a downloaded version may be tried and take over; in the same form.",
+    )
+    start_spread_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="A download begins within so many seconds after it was wanted, each device at a moment of"
+        " its own: so that a fleet does not begin at once. 0 is at once.",
+    )
+
+    @field_validator("download_bytes_per_s")
+    @classmethod
+    def _check_rate(cls, value: int) -> int:
+        if 0 < value < SMALLEST_RATE_BYTES_PER_S:
+            raise ValueError(f"write 0 for no limit, or {SMALLEST_RATE_BYTES_PER_S} or more")
+        return value
+
+    @field_validator("download_window", "activation_window")
+    @classmethod
+    def _check_window(cls, value: str) -> str:
+        return Window.parse(value).text if value else value
 
 
 class OutboxSettings(_Section):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from typing import Protocol
 
 from skerry_agent.sync.spans import Span, SpanCursor
 from skerry_protocol.requests import ResponseFrame
@@ -10,8 +11,34 @@ Ask = Callable[[Span], Awaitable[ResponseFrame]]
 _Result = tuple[int, ResponseFrame] | Exception | None
 
 
+class Pace(Protocol):
+    """How fast bytes may be asked for."""
+
+    def read_bytes(self, most: int) -> int:
+        """How many bytes to ask for at once, at most ``most``."""
+
+    async def turn(self, count: int) -> None:
+        """Wait until ``count`` bytes may be asked for."""
+
+
+class Unpaced:
+    """As fast as flow control lets."""
+
+    def read_bytes(self, most: int) -> int:
+        """All of it."""
+        return most
+
+    async def turn(self, count: int) -> None:
+        """At once."""
+
+
 async def read_in_parallel(
-    ask: Ask, spans: Iterable[tuple[int, int]], *, workers: int, piece_bytes: Callable[[], int]
+    ask: Ask,
+    spans: Iterable[tuple[int, int]],
+    *,
+    workers: int,
+    piece_bytes: Callable[[], int],
+    pace: Pace,
 ) -> AsyncGenerator[tuple[int, ResponseFrame], None]:
     """Ask for all pieces of the spans.
 
@@ -20,6 +47,7 @@ async def read_in_parallel(
         spans: (offset, length).
         workers: How many questions are under way at most, and how many answers wait for the reader.
         piece_bytes: How large the next piece should be.
+        pace: Holds questions back.
 
     Raises:
         Exception: What ``ask`` raised first; the others are cancelled.
@@ -29,7 +57,8 @@ async def read_in_parallel(
 
     async def work() -> None:
         try:
-            while (span := cursor.take(piece_bytes())) is not None:
+            while (span := cursor.take(pace.read_bytes(piece_bytes()))) is not None:
+                await pace.turn(span.length)
                 frame = await ask(span)
                 got = len(frame.body)
                 cursor.give_back(Span(span.offset + got, span.length - got))

@@ -17,7 +17,7 @@ from skerry_agent.backoff import full_jitter
 from skerry_agent.sync.errors import BadAnswerError, BlobNotFoundError, NoAnswerError, NotConnectedError
 from skerry_agent.sync.flow_gate import FlowGate, Passage
 from skerry_agent.sync.limits import SyncLimits
-from skerry_agent.sync.parallel_read import read_in_parallel
+from skerry_agent.sync.parallel_read import Pace, Unpaced, read_in_parallel
 from skerry_agent.sync.ports import OpenDown, SimilarFile, TrustedClock, Uplink
 from skerry_agent.sync.spans import Span
 from skerry_protocol.envelope import seal
@@ -164,13 +164,14 @@ class Requester:
         raise BadAnswerError(f"{name} changed again and again while it was read")
 
     async def read_ranges(
-        self, sha256: str, spans: Iterable[tuple[int, int]]
+        self, sha256: str, spans: Iterable[tuple[int, int]], pace: Pace | None = None
     ) -> AsyncGenerator[tuple[int, bytes], None]:
         """Bytes of the blob with this SHA-256. Close the iterator when you leave early (``aclosing``).
 
         Args:
             sha256: Of the whole blob, lower-case hex.
             spans: (offset, length) in the order in which they are wanted.
+            pace: Holds requests back; None asks as fast as flow control lets.
 
         Yields:
             (offset, bytes): together exactly the spans, in any order, cut anywhere; adjacent spans run
@@ -181,7 +182,8 @@ class Requester:
             NotConnectedError, NoAnswerError: No session or no answer in time; try again later.
             BadAnswerError: An answer does not fit its question.
         """
-        async with aclosing(self._read(lambda span: _blob_range(sha256, span.offset), spans)) as pieces:
+        reading = self._read(lambda span: _blob_range(sha256, span.offset), spans, pace)
+        async with aclosing(reading) as pieces:
             async for offset, frame in pieces:
                 yield offset, frame.body
 
@@ -233,7 +235,7 @@ class Requester:
             raise BadAnswerError(f"the {what} has expired already")
 
     def _read(
-        self, build: Callable[[Span], Build], spans: Iterable[tuple[int, int]]
+        self, build: Callable[[Span], Build], spans: Iterable[tuple[int, int]], pace: Pace | None = None
     ) -> AsyncGenerator[tuple[int, ResponseFrame], None]:
         async def ask(span: Span) -> ResponseFrame:
             frame = await self._ask(build(span), span.length)
@@ -243,7 +245,11 @@ class Requester:
             return frame
 
         return read_in_parallel(
-            ask, spans, workers=self._limits.window.max_frames, piece_bytes=self._piece_bytes
+            ask,
+            spans,
+            workers=self._limits.window.max_frames,
+            piece_bytes=self._piece_bytes,
+            pace=pace or Unpaced(),
         )
 
     def _piece_bytes(self) -> int:

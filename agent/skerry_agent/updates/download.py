@@ -1,22 +1,20 @@
-"""One round over all sources of chunks: this device first, then the network; wrong and failing ones last."""
+"""One round over all sources of chunks: this device first, then the network."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import structlog
 
 from skerry_agent.errors import AgentError
-from skerry_agent.events import EventSink
-from skerry_agent.registry import NoSpaceError, PartialDownload, StorageError, WrongBytesError
-from skerry_agent.updates.limits import UpdateLimits
-from skerry_agent.updates.ports import ChunkSource, SourceError
+from skerry_agent.registry import NoSpaceError, PartialDownload, StorageError
+from skerry_agent.updates.network import Network, NetworkClosedError, SourcesError
+from skerry_agent.updates.ports import ChunkSource
 
 log = structlog.get_logger(__name__)
 
 OnChunk = Callable[[int], Awaitable[None]]
-"""Called after every chunk that arrived, with the bytes that came over a network for it."""
+"""Called after every chunk that arrived, with the bytes that came over a network since the last call."""
 
 
 @dataclass(slots=True)
@@ -25,40 +23,26 @@ class Round:
 
     Attributes:
         right_chunks: Chunks that were verified.
-        wrong: Names of sources that brought wrong bytes.
-        problems: What kept other sources from going on, by name.
+        failure: Why the network did not bring the rest.
+        opens_in_s: The network may be used again after so many seconds.
     """
 
     right_chunks: int = 0
-    wrong: list[str] = field(default_factory=list)
-    problems: dict[str, str] = field(default_factory=dict)
-
-    def summary(self) -> str:
-        """The round's problems in one line."""
-        parts = [f"{name}: wrong bytes" for name in self.wrong]
-        parts += [f"{name}: {problem}" for name, problem in self.problems.items()]
-        return "; ".join(parts) or "no source has the missing chunks"
+    failure: SourcesError | None = None
+    opens_in_s: float = 0.0
 
 
 class Downloader:
-    """Fills partial downloads from the sources, and remembers which of them to ask last.
+    """Fills partial downloads.
 
     Args:
-        local: Chunks that are on this device already.
-        sources: Over a network, in order of preference.
-        events: Told of wrong bytes.
-        limits: Times and bounds.
+        nearby: Chunks that cost the network nothing, or less: files on this device; in this order.
+        network: Whole chunks.
     """
 
-    def __init__(
-        self, local: ChunkSource, sources: Sequence[ChunkSource], events: EventSink, limits: UpdateLimits
-    ) -> None:
-        self._local = local
-        self._sources = tuple(sources)
-        self._events = events
-        self._limits = limits
-        # 2: brought wrong bytes last time, 1: failed last time.
-        self._demerits: dict[str, int] = {}
+    def __init__(self, nearby: Sequence[ChunkSource], network: Network) -> None:
+        self._nearby = tuple(nearby)
+        self._network = network
 
     async def run_round(self, partial: PartialDownload, on_chunk: OnChunk) -> Round:
         """Ask each source once for what is still missing.
@@ -67,54 +51,55 @@ class Downloader:
             NoSpaceError, StorageError: The disk did not take the chunks.
         """
         result = Round()
-        ordered = sorted(self._sources, key=lambda source: self._demerits.get(source.name, 0))
-        for source in (self._local, *ordered):
-            if not partial.missing():
-                break
-            await self._take(source, partial, on_chunk, result)
+        told = _Told(self._network, on_chunk)
+        try:
+            for source in self._nearby:
+                if partial.missing():
+                    await self._take(source, partial, told, result)
+            if partial.missing():
+                await self._fetch(partial, told, result)
+        finally:
+            await told()
         await partial.flush()
         return result
 
     async def _take(
-        self, source: ChunkSource, partial: PartialDownload, on_chunk: OnChunk, result: Round
+        self, source: ChunkSource, partial: PartialDownload, told: "_Told", result: Round
     ) -> None:
-        self._demerits[source.name] = 0
+        """Whatever is wrong with it, the next source has the chunks as well."""
         try:
-            await self._drain(source, partial, on_chunk, result)
-        except WrongBytesError as error:
-            self._demerits[source.name] = 2
-            result.wrong.append(source.name)
-            log.warning("chunk_rejected", source=source.name, file=partial.sha256)
-            await self._events.emit(
-                "chunk_rejected",
-                code="chunk_mismatch",
-                message=f"{source.name}: {error}",
-                source=source.name,
-                file_sha256=partial.sha256,
-            )
+            async with aclosing(source.fetch(partial.sha256, partial.missing())) as arriving:
+                async for chunk, data in arriving:
+                    await partial.write(chunk, data)
+                    result.right_chunks += 1
+                    await told()
         except (NoSpaceError, StorageError):
             raise
         except AgentError as error:
-            self._demerits[source.name] = 1
-            result.problems[source.name] = str(error)
             log.info("source_failed", source=source.name, file=partial.sha256, error=str(error))
 
-    async def _drain(
-        self, source: ChunkSource, partial: PartialDownload, on_chunk: OnChunk, result: Round
-    ) -> None:
-        async with aclosing(source.fetch(partial.sha256, partial.missing())) as arriving:
-            while True:
-                try:
-                    async with asyncio.timeout(self._limits.chunk_timeout_s):
-                        chunk, data = await anext(arriving)
-                except StopAsyncIteration:
-                    return
-                except TimeoutError as error:
-                    raise SourceError(
-                        f"brought no chunk within {self._limits.chunk_timeout_s:g} s"
-                    ) from error
-                try:
-                    await partial.write(chunk, data)
+    async def _fetch(self, partial: PartialDownload, told: "_Told", result: Round) -> None:
+        arriving = self._network.read(partial.sha256, partial.missing(), partial.take)
+        try:
+            async with aclosing(arriving):
+                async for _ in arriving:
                     result.right_chunks += 1
-                finally:
-                    await on_chunk(0 if source is self._local else len(data))
+                    await told()
+        except NetworkClosedError as error:
+            result.opens_in_s = error.opens_in_s
+        except SourcesError as error:
+            result.failure = error
+
+
+class _Told:
+    """Tells what the network brought since it was last told."""
+
+    def __init__(self, network: Network, on_chunk: OnChunk) -> None:
+        self._traffic = network.traffic
+        self._on_chunk = on_chunk
+        self._before = self._traffic.total_bytes
+
+    async def __call__(self) -> None:
+        now = self._traffic.total_bytes
+        fetched, self._before = now - self._before, now
+        await self._on_chunk(fetched)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,13 +13,15 @@ import structlog
 from skerry_agent.database import DatabaseError
 from skerry_agent.events import EventSink
 from skerry_agent.registry import Registry, Slot
-from skerry_agent.updates.backoff import full_jitter
 from skerry_agent.updates.download import Downloader
 from skerry_agent.updates.ledger import Ledger
 from skerry_agent.updates.limits import UpdateLimits
+from skerry_agent.updates.network import Network
+from skerry_agent.updates.pauses import Pauses
 from skerry_agent.updates.ports import ChunkSource, Clock, DeviceView, SystemClock, TargetSource, Trier
-from skerry_agent.updates.record import SlotRecord, fresh
-from skerry_agent.updates.reports import build_reports
+from skerry_agent.updates.record import WRONG_BYTES, SlotRecord, fresh
+from skerry_agent.updates.reports import Live, build_reports
+from skerry_agent.updates.schedule import Starts
 from skerry_agent.updates.sources.local import LocalSource
 from skerry_agent.updates.step import Go, Pause, Step, Work
 from skerry_agent.updates.steps import Steps
@@ -28,6 +31,8 @@ from skerry_protocol.generation import GenerationMark, compare
 from skerry_protocol.reported import SlotReport
 
 log = structlog.get_logger(__name__)
+
+_TOLD_EVERY_S = 10.0
 
 
 class UpdateEngine:
@@ -41,9 +46,11 @@ class UpdateEngine:
         *,
         events: EventSink,
         device: DeviceView,
+        network: Network,
+        starts: Starts,
+        pauses: Pauses,
         clock: Clock,
         limits: UpdateLimits,
-        uniform: Callable[[], float],
     ) -> None:
         self._store = store
         self._registry = registry
@@ -52,13 +59,14 @@ class UpdateEngine:
         self._device = device
         self._clock = clock
         self._limits = limits
-        self._uniform = uniform
+        self._traffic = network.traffic
+        self._starts = starts
+        self._pauses = pauses
         self._wake = asyncio.Event()
         # Held while a step runs: a person's rollback waits for it, or has it cut off.
         self._busy = asyncio.Lock()
         self._interrupts: set[str] = set()
-        self._failures: dict[str, int] = {}
-        self._due: dict[str, float] = {}
+        self._downloading: str | None = None
         self._told = 0.0
         self._unsubscribe: Callable[[], None] = lambda: None
 
@@ -69,7 +77,7 @@ class UpdateEngine:
         registry: Registry,
         *,
         targets: TargetSource,
-        sources: Sequence[ChunkSource],
+        network: Network,
         trier: Trier,
         events: EventSink,
         device: DeviceView,
@@ -77,6 +85,9 @@ class UpdateEngine:
         limits: UpdateLimits | None = None,
         uniform: Callable[[], float] = random.random,
         activation_delay_s: Callable[[], float] = lambda: 0.0,
+        nearby: Sequence[ChunkSource] = (),
+        starts: Starts | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> Self:
         """Open ``updates.db`` and bring what was under way into a state that can be gone on with.
 
@@ -84,8 +95,7 @@ class UpdateEngine:
             path: updates.db.
             registry: Where models are.
             targets: Signed manifests.
-            sources: Chunks over a network, in order of preference; files that are here come first by
-                themselves.
+            network: Whole chunks; files that are here come first by themselves.
             trier: Runs trials.
             events: Told what happened.
             device: Facts for variants and fit.
@@ -93,16 +103,22 @@ class UpdateEngine:
             limits: Bounds.
             uniform: Random numbers in [0, 1) for pauses.
             activation_delay_s: How long until a staged version may be tried; 0 is now.
+            nearby: Sources of chunks to ask before the network brings them whole.
+            starts: When downloads begin; None is at once.
+            wall: The time of day, Unix seconds, for people.
 
         Raises:
             DatabaseError: updates.db cannot be used.
         """
         limits = limits or UpdateLimits()
-        downloader = Downloader(LocalSource(registry), sources, events, limits)
+        clock = clock or SystemClock()
+        starts = starts or Starts(lambda: 0.0, "", clock.monotonic)
+        downloader = Downloader([LocalSource(registry), *nearby], network)
         steps = Steps(
             registry,
             targets=targets,
             downloader=downloader,
+            starts=starts,
             trier=trier,
             device=device,
             limits=limits,
@@ -115,9 +131,11 @@ class UpdateEngine:
             steps,
             events=events,
             device=device,
-            clock=clock or SystemClock(),
+            network=network,
+            starts=starts,
+            pauses=Pauses(clock, wall, limits, uniform),
+            clock=clock,
             limits=limits,
-            uniform=uniform,
         )
         try:
             await engine._ledger.reconcile()
@@ -167,12 +185,25 @@ class UpdateEngine:
 
     def nudge(self) -> None:
         """Something changed for the better (a network is back): do not wait out pauses."""
-        self._due.clear()
+        self._pauses.end_all(
+            but={slot for slot, record in self._ledger.records.items() if record.refused_for(WRONG_BYTES)}
+        )
         self._wake.set()
+
+    def hurry(self) -> None:
+        """Somebody at the device asks for it now: as :meth:`nudge`, and downloads need not begin apart."""
+        self._starts.hurry()
+        self.nudge()
 
     def reports(self) -> dict[str, SlotReport]:
         """Every slot as it stands, local ones too."""
-        return build_reports(self._ledger.records, self._registry.slots_now)
+        return build_reports(self._ledger.records, self._registry.slots_now, self._live)
+
+    def _live(self, record: SlotRecord) -> Live:
+        if record.slot == self._downloading:
+            return Live(*self._traffic.speed())
+        waits = record.in_flight or record.refused_for(WRONG_BYTES)
+        return Live(waits_until=self._pauses.until(record.slot) if waits else None)
 
     async def rollback(self, slot: str, held_by: str = "operator") -> Slot:
         """Go back to the previous version; what is desired now is not tried again before its attempt rises.
@@ -221,8 +252,7 @@ class UpdateEngine:
             wanted = self._ledger.wanted(slot)
             if event is None or wanted is None:
                 continue
-            self._failures.pop(slot, None)
-            self._due.pop(slot, None)
+            self._pauses.renewed(slot)
             base = fresh(slot, wanted, self._ledger.generation, self._ledger.records.get(slot))
             reason = self._ledger.verdict(slot, wanted) if event == "held" else None
             await self._ledger.move(base, Go(event, {"reason": reason}), announced=event != "satisfied")
@@ -236,9 +266,9 @@ class UpdateEngine:
         """The slot to work on with 0, or the time until there may be one; (None, None): nothing to do."""
         now = self._clock.monotonic()
         due = {
-            slot: self._due.get(slot, 0.0)
+            slot: self._pauses.due(slot)
             for slot, record in self._ledger.records.items()
-            if record.in_flight or record.may_fit_later
+            if record.in_flight or record.may_pass
         }
         if not due:
             return None, None
@@ -260,11 +290,17 @@ class UpdateEngine:
             manifest=await self._ledger.manifest(record),
             on_progress=lambda done, fetched: self._progress(slot, done, fetched),
         )
-        step = await self._interruptible(slot, self._steps.run(work))
+        self._pauses.end(slot)
+        self._downloading = slot if record.state == "downloading" else None
+        try:
+            step = await self._interruptible(slot, self._steps.run(work))
+        finally:
+            self._downloading = None
         if isinstance(step, Go):
-            self._failures.pop(slot, None)
-            self._due.pop(slot, None)
+            self._pauses.moved(slot)
             await self._ledger.move(self._ledger.records[slot], step)
+            if self._ledger.records[slot].refused_for(WRONG_BYTES):
+                self._pauses.wait_after_wrong_bytes(slot)
         elif isinstance(step, Pause):
             await self._pause(slot, step)
 
@@ -275,11 +311,15 @@ class UpdateEngine:
             while True:
                 woken = asyncio.create_task(self._wake.wait(), name="update wake")
                 try:
-                    await asyncio.wait({task, woken}, return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait(
+                        {task, woken}, timeout=_TOLD_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+                    )
                 finally:
                     woken.cancel()
                 if task.done():
                     return task.result()
+                if self._downloading is not None:
+                    self.changed.set()  # its speed, while a chunk takes long
                 self._wake.clear()
                 pointless = slot in self._interrupts or self._ledger.judge(slot) == "superseded"
                 if pointless and self._ledger.records[slot].interruptible:
@@ -293,38 +333,35 @@ class UpdateEngine:
 
     async def _pause(self, slot: str, pause: Pause) -> None:
         record = self._ledger.records[slot]
-        if pause.after_s is not None:
-            delay_s = pause.after_s
-        else:
-            failures = self._failures[slot] = self._failures.get(slot, 0) + 1
-            limits = self._limits
-            delay_s = full_jitter(failures, limits.retry_initial_s, limits.retry_max_s, self._uniform)
-        self._due[slot] = self._clock.monotonic() + delay_s
+        delay_s = self._pauses.wait(slot, pause)
         if record.reason != pause.reason:
             await self._ledger.amend(msgspec.structs.replace(record, reason=pause.reason))
         log.info("update_waits", slot=slot, state=record.state, code=pause.reason.code, delay_s=delay_s)
 
     async def _recheck(self, record: SlotRecord) -> None:
-        """A refusal for want of room or memory: look whether there is enough now."""
-        self._due[record.slot] = self._clock.monotonic() + self._limits.recheck_s
+        """A refusal that may pass: look whether it did."""
         wanted = self._ledger.wanted(record.slot)
-        if wanted is not None and record.is_about(wanted) and await self._fits_now(record):
-            self._due.pop(record.slot)
+        self._pauses.wait_for(record.slot, self._limits.recheck_s)
+        if wanted is not None and record.is_about(wanted) and await self._passed(record):
+            self._pauses.end(record.slot)
             await self._ledger.move(fresh(record.slot, wanted, self._ledger.generation, record), Go("wanted"))
 
-    async def _fits_now(self, record: SlotRecord) -> bool:
-        if not record.may_fit_later or record.reason is None:
-            return False
-        if record.reason.code == "no_memory":
+    async def _passed(self, record: SlotRecord) -> bool:
+        if record.refused_for(WRONG_BYTES):
+            return True  # the pause was what it waits for
+        if record.refused_for("no_memory"):
             slot = self._registry.slots_now.get(record.slot)
             serving = slot.active.file_sha256 if slot is not None and slot.active is not None else None
             return self._device.model_memory_bytes(serving) >= record.need_bytes
-        return await self._registry.missing_bytes(record.need_bytes) == 0
+        return await self._registry.room_bytes() >= record.need_bytes
 
     async def _progress(self, slot: str, done: int, fetched: int) -> None:
         record = self._ledger.records[slot]
         self._ledger.records[slot] = record = msgspec.structs.replace(
-            record, bytes_done=done, bytes_fetched=record.bytes_fetched + fetched
+            record,
+            bytes_done=done,
+            bytes_fetched=record.bytes_fetched + fetched,
+            reason=None if fetched else record.reason,  # bytes come: it waits no more
         )
         now = self._clock.monotonic()
         if now - self._told >= self._limits.progress_s:
@@ -336,5 +373,8 @@ class UpdateEngine:
                 log.warning("progress_not_stored", slot=slot, error=str(error))
 
     def _registry_changed(self) -> None:
+        for slot, record in self._ledger.records.items():
+            if record.refused_for("no_space"):
+                self._pauses.end(slot)
         self.changed.set()
         self._wake.set()

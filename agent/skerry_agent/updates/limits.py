@@ -12,10 +12,14 @@ class UpdateLimits:
     Attributes:
         retry_initial_s: First pause after a failed attempt; it doubles, with full jitter.
         retry_max_s: Longest such pause.
-        chunk_timeout_s: A source that brings no whole chunk for so long is left for the next one.
+        min_source_bytes_per_s: A source that brings less than this ...
+        stall_s: ... over so long is left for the next one.
         max_chunk_bytes: A manifest with larger chunks is refused: a chunk is held in memory.
         max_wrong_rounds: After so many rounds over all sources that brought wrong bytes and no right one,
-            the download is refused.
+            the download is refused ...
+        wrong_retry_initial_s: ... and tried again by itself after at least so long; the pause doubles, with
+            full jitter on top.
+        wrong_retry_max_s: Longest such jitter.
         trial_grace_s: Time for loading, on top of the acceptance checks' own deadline.
         max_trials: So many trials of one attempt may be cut off by the agent's end; then it goes back.
         max_starts: So many starts of the agent may find one short step (checking, verifying) unfinished.
@@ -26,9 +30,12 @@ class UpdateLimits:
 
     retry_initial_s: float = 2.0
     retry_max_s: float = 300.0
-    chunk_timeout_s: float = 300.0
+    min_source_bytes_per_s: int = 1024
+    stall_s: float = 90.0
     max_chunk_bytes: int = 8 * MiB
     max_wrong_rounds: int = 3
+    wrong_retry_initial_s: float = 900.0
+    wrong_retry_max_s: float = 21_600.0
     trial_grace_s: float = 180.0
     max_trials: int = 3
     max_starts: int = 5

@@ -13,9 +13,12 @@ from skerry_agent.registry import (
 )
 from skerry_agent.trust.errors import TargetNotYetVisibleError, TargetRefusedError
 from skerry_agent.updates import fit
-from skerry_agent.updates.download import Downloader
+from skerry_agent.updates.download import Downloader, Round
 from skerry_agent.updates.limits import UpdateLimits
+from skerry_agent.updates.network import SourcesError
 from skerry_agent.updates.ports import DeviceView, TargetSource
+from skerry_agent.updates.record import WRONG_BYTES
+from skerry_agent.updates.schedule import Starts
 from skerry_agent.updates.step import Go, Pause, Step, Work, find_file, refuse, require_file, serving_file
 from skerry_protocol.desired import TargetRef
 from skerry_protocol.errors import ModelFileError, ProtocolError
@@ -32,12 +35,14 @@ class Obtaining:
         *,
         targets: TargetSource,
         downloader: Downloader,
+        starts: Starts,
         device: DeviceView,
         limits: UpdateLimits,
     ) -> None:
         self._registry = registry
         self._targets = targets
         self._downloader = downloader
+        self._starts = starts
         self._device = device
         self._limits = limits
         self._wrong_rounds: dict[str, int] = {}
@@ -90,6 +95,8 @@ class Obtaining:
         await self._registry.pin(entry.sha256, entry.length)
         if await self._registry.stored(entry.sha256, entry.length) is not None:
             return Go("obtained", {"bytes_done": entry.length})
+        if not work.record.bytes_fetched and (delay_s := self._starts.delay_s(work.target.sha256)):
+            return Pause(Reason("spread_out", "begins at a moment of its own, apart from others"), delay_s)
         partial = await self._registry.open_partial(entry.sha256, entry.length, entry.chunks)
         try:
             await work.on_progress(partial.bytes_done, 0)
@@ -100,17 +107,28 @@ class Obtaining:
                 return Go("obtained", {"bytes_done": entry.length})
         finally:
             await partial.close()
+        return self._after_round(work, outcome)
+
+    def _after_round(self, work: Work, outcome: Round) -> Step:
+        if outcome.opens_in_s:
+            return Pause(
+                Reason("outside_download_window", "waits for the window for downloads"), outcome.opens_in_s
+            )
+        failure = outcome.failure or SourcesError()
         slot = work.record.slot
-        wrong = bool(outcome.wrong) and not outcome.right_chunks
+        wrong = bool(failure.wrong) and not outcome.right_chunks
         self._wrong_rounds[slot] = self._wrong_rounds.get(slot, 0) + 1 if wrong else 0
         if self._wrong_rounds[slot] >= self._limits.max_wrong_rounds:
+            self._wrong_rounds[slot] = 0
             return refuse(
-                "chunk_mismatch",
-                f"the bytes of {work.target.path} do not match its signed manifest ({outcome.summary()})",
+                WRONG_BYTES,
+                f"the bytes of {work.target.path} do not match its signed manifest ({failure})",
             )
-        code = "chunk_mismatch" if outcome.wrong else "sources_failed"
-        # Progress was made: the next round may come at once.
-        return Pause(Reason(code, outcome.summary()), after_s=0.0 if outcome.right_chunks else None)
+        reason = Reason(WRONG_BYTES if failure.wrong else "sources_failed", str(failure))
+        if outcome.right_chunks:
+            # Progress was made: the next round may come at once.
+            return Pause(reason, after_s=0.0)
+        return Pause(reason, at_least_s=failure.asked_again_in_s or 0.0)
 
     async def verify(self, work: Work) -> Step:
         """Hash the whole file, look at its header, install it."""

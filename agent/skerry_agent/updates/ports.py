@@ -15,7 +15,15 @@ from skerry_protocol.reported import Reason
 
 
 class SourceError(WorldError):
-    """A source of chunks cannot go on: not reachable, does not have the file, or answers nonsense."""
+    """A source of chunks cannot go on: not reachable, does not have the file, or answers nonsense.
+
+    Attributes:
+        retry_after_s: It is not to be asked again before; None where that is not known.
+    """
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class TargetSource(Protocol):

@@ -7,8 +7,9 @@ from skerry_agent.updates.table import Event, is_terminal, next_state
 from skerry_protocol.desired import DesiredSlot, TargetRef
 from skerry_protocol.reported import Reason, SlotState
 
-PASSING_CODES = frozenset({"no_space", "no_memory"})
-"""Refusals that end by themselves when there is room again."""
+WRONG_BYTES = "chunk_mismatch"
+PASSING_CODES = frozenset({"no_space", "no_memory", WRONG_BYTES})
+"""Refusals that end by themselves: when there is room again, or when sources were repaired."""
 
 
 class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,7 +25,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
         passed: The trial was passed; the slot is being switched.
         going_back: A person's rollback was stored, but the slot may not be switched yet.
         bytes_done: Verified bytes; ``bytes_fetched`` came over a network, wrong ones included.
-        need_bytes: What was lacking when it was refused for want of room or memory.
+        need_bytes: When it was refused for want of room or memory: so much must there be.
         reason: Why it was refused or rolled back; or, while it is under way, what it waits for.
         figures: Measured in the trial.
     """
@@ -62,9 +63,13 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
         return not is_terminal(self.state)
 
     @property
-    def may_fit_later(self) -> bool:
-        """Whether it was refused for want of something that may come."""
+    def may_pass(self) -> bool:
+        """Whether it was refused for something that may pass."""
         return self.state == "refused" and self.reason is not None and self.reason.code in PASSING_CODES
+
+    def refused_for(self, code: str) -> bool:
+        """Whether it was refused for this reason."""
+        return self.state == "refused" and self.reason is not None and self.reason.code == code
 
     @property
     def interruptible(self) -> bool:

@@ -1,21 +1,39 @@
 """The slots as the controller sees them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from skerry_agent.registry import InstalledArtifact, Slot
 from skerry_agent.updates.record import SlotRecord
 from skerry_protocol.reported import RunningVersion, SlotReport
 
 
-def build_reports(records: Mapping[str, SlotRecord], slots: Mapping[str, Slot]) -> dict[str, SlotReport]:
+class Live(NamedTuple):
+    """What is true of a slot just now, and not stored.
+
+    Attributes:
+        bytes_per_s: How fast its download comes over a network.
+        source: From which source.
+        waits_until: When it is gone on with, Unix seconds.
+    """
+
+    bytes_per_s: int = 0
+    source: str | None = None
+    waits_until: int | None = None
+
+
+def build_reports(
+    records: Mapping[str, SlotRecord], slots: Mapping[str, Slot], live: Callable[[SlotRecord], Live]
+) -> dict[str, SlotReport]:
     """Slot -> report, for every slot that serves something or has an update."""
-    return {
-        name: _report(records.get(name, SlotRecord(slot=name)), slots.get(name, Slot(name)))
-        for name in sorted({*records, *slots})
-    }
+    reports = {}
+    for name in sorted({*records, *slots}):
+        record = records.get(name, SlotRecord(slot=name))
+        reports[name] = _report(record, slots.get(name, Slot(name)), live(record))
+    return reports
 
 
-def _report(record: SlotRecord, slot: Slot) -> SlotReport:
+def _report(record: SlotRecord, slot: Slot, live: Live) -> SlotReport:
     return SlotReport(
         state=record.state,
         active=None if slot.active is None else _running(slot.active),
@@ -27,6 +45,9 @@ def _report(record: SlotRecord, slot: Slot) -> SlotReport:
         bytes_fetched=record.bytes_fetched,
         reason=record.reason,
         figures=record.figures,
+        bytes_per_s=live.bytes_per_s,
+        source=live.source,
+        waits_until=live.waits_until,
     )
 
 

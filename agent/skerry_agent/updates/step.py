@@ -30,10 +30,12 @@ class Pause:
 
     Attributes:
         after_s: When; None means with backoff.
+        at_least_s: With backoff, but not before.
     """
 
     reason: Reason
     after_s: float | None = None
+    at_least_s: float = 0.0
 
 
 Step = Go | Pause

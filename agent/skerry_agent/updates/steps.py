@@ -11,7 +11,8 @@ from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.obtaining import Obtaining
 from skerry_agent.updates.ports import DeviceView, TargetSource, Trier
 from skerry_agent.updates.proving import Proving
-from skerry_agent.updates.step import CannotGoOnError, Go, Pause, Step, Work, find_file, refuse
+from skerry_agent.updates.schedule import Starts
+from skerry_agent.updates.step import CannotGoOnError, Go, Pause, Step, Work, file_sha256, refuse
 from skerry_protocol.reported import Reason, SlotState
 
 log = structlog.get_logger(__name__)
@@ -26,6 +27,7 @@ class Steps:
         *,
         targets: TargetSource,
         downloader: Downloader,
+        starts: Starts,
         trier: Trier,
         device: DeviceView,
         limits: UpdateLimits,
@@ -33,7 +35,10 @@ class Steps:
     ) -> None:
         self._device = device
         self._limits = limits
-        obtaining = Obtaining(registry, targets=targets, downloader=downloader, device=device, limits=limits)
+        self._registry = registry
+        obtaining = Obtaining(
+            registry, targets=targets, downloader=downloader, starts=starts, device=device, limits=limits
+        )
         proving = Proving(
             registry, trier=trier, device=device, limits=limits, activation_delay_s=activation_delay_s
         )
@@ -51,9 +56,7 @@ class Steps:
         try:
             return await self._effects[work.record.state](work)
         except NoSpaceError as error:
-            if work.record.state == "trial":
-                return Pause(Reason("no_space", str(error)))
-            return refuse("no_space", str(error), need_bytes=self._length(work))
+            return await self._without_room(work, error)
         except CannotGoOnError as error:
             reason = Reason("no_variant", str(error))
             return Go("failed" if work.record.state == "trial" else "refused", {"reason": reason})
@@ -63,6 +66,20 @@ class Steps:
             )
             return Pause(Reason("failed", str(error)))
 
-    def _length(self, work: Work) -> int:
-        found = find_file(work, self._device.facts(), self._limits)
-        return 0 if found is None or isinstance(found[1], Reason) else found[1].length
+    async def _without_room(self, work: Work, error: NoSpaceError) -> Step:
+        """The disk is full: make room and go on, or refuse until there is as much more as is missing."""
+        reason = Reason("no_space", str(error))
+        if work.record.state == "trial":
+            return Pause(reason)
+        try:
+            if work.record.state != "checking" and await self._registry.collect_garbage(error.missing_bytes):
+                return Pause(reason, after_s=0.0)
+            sha256 = file_sha256(work.manifest, self._device.facts(), self._limits)
+            if sha256 is not None:
+                # From here on its download counts as room, so the sum is what has to be there.
+                await self._registry.release(sha256)
+            need_bytes = await self._registry.room_bytes() + error.missing_bytes
+        except (AgentError, OSError) as failure:
+            log.warning("room_unknown", slot=work.record.slot, error=str(failure))
+            return Pause(reason)
+        return refuse("no_space", str(error), need_bytes=max(need_bytes, error.missing_bytes))

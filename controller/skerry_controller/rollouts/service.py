@@ -18,7 +18,7 @@ from skerry_controller.rollouts.loading import LoadedRollout, load_rollout
 from skerry_controller.rollouts.planner import Action, plan, standing
 from skerry_controller.rollouts.shares import Share, parse_waves
 from skerry_controller.rollouts.views import RolloutView, is_window_open, rollout_view
-from skerry_controller.rollouts.windows import Window, parse_duration
+from skerry_controller.rollouts.windows import parse_duration, parse_window
 
 log = structlog.get_logger(__name__)
 
@@ -78,7 +78,7 @@ class Rollouts:
             waves=[str(wave) for wave in waves],
             max_failures=str(Share.parse(request.max_failures)),
             soak_s=parse_duration(request.soak),
-            window=None if request.window is None else Window.parse(request.window).text,
+            window=None if request.window is None else parse_window(request.window).text,
             state="running",
             reason=None,
             wave=0,

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from skerry_controller.database import RolloutRow
 from skerry_controller.rollouts.loading import LoadedRollout
 from skerry_controller.rollouts.planner import ACTIVE_STATES, DeviceView, order, standing
-from skerry_controller.rollouts.windows import Window
+from skerry_controller.rollouts.windows import parse_window
 from skerry_protocol.names import parse_target_path
 
 
@@ -89,7 +89,7 @@ def rollout_view(row: RolloutRow, loaded: LoadedRollout, now: datetime) -> Rollo
 
 def is_window_open(row: RolloutRow, now: float) -> bool:
     """Whether devices may be assigned now."""
-    return row.window is None or Window.parse(row.window).is_open(now)
+    return row.window is None or parse_window(row.window).is_open(now)
 
 
 def _progress(loaded: LoadedRollout, view: DeviceView) -> DeviceProgress:

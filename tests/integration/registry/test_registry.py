@@ -167,7 +167,7 @@ async def test_a_budget_evicts_old_versions_and_then_says_what_is_missing(tmp_pa
     with pytest.raises(NoSpaceError, match="are missing") as caught:
         await registry.open_partial(big.sha256, big.length, big.chunks)
     assert caught.value.missing_bytes > 20_000
-    assert await registry.missing_bytes(30_000) == caught.value.missing_bytes
+    assert await registry.room_bytes() == 30_000 - caught.value.missing_bytes
     await registry.close()
 
 

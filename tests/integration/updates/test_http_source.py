@@ -59,12 +59,14 @@ def server() -> Iterator[RangeServer]:
 
 def source(capabilities: Capabilities, clock: Ticking | None = None, max_range: int = 1 << 20) -> HttpSource:
     limits = HttpLimits(connect_timeout_s=2.0, read_timeout_s=2.0, max_range_bytes=max_range)
-    return HttpSource(capabilities, open_session, limits=limits, monotonic=clock or Ticking())
+    return HttpSource(
+        capabilities, open_session, limits=limits, monotonic=clock or Ticking(), uniform=lambda _, high: high
+    )
 
 
 async def take(source: HttpSource, chunks: list[Chunk]) -> list[Chunk]:
     got = []
-    async for chunk, data in source.fetch(SHA, chunks):
+    async for chunk, data in source.read(SHA, chunks):
         assert data == bytes_of(DATA, chunk)
         got.append(chunk)
     return got
@@ -150,7 +152,7 @@ async def test_no_address_is_said_so() -> None:
 
 
 async def test_leaving_early_closes_the_connection(server: RangeServer) -> None:
-    stream = source(Capabilities(server.url)).fetch(SHA, CHUNKS)
+    stream = source(Capabilities(server.url)).read(SHA, CHUNKS)
     chunk, data = await anext(stream)
     assert data == bytes_of(DATA, chunk)
     await stream.aclose()

@@ -5,7 +5,7 @@ import pytest
 
 from skerry_agent.errors import WorldError
 from skerry_agent.updates import SourceError
-from skerry_agent.updates.sources import MqttSource
+from skerry_agent.updates.sources import MqttSource, Pace
 from skerry_protocol.manifest import Chunk
 from support.registry import bytes_of, chunks_of, random_bytes
 
@@ -23,7 +23,7 @@ class Reader:
         self.closed = 0
 
     async def read_ranges(
-        self, sha256: str, spans: Sequence[tuple[int, int]]
+        self, sha256: str, spans: Sequence[tuple[int, int]], pace: Pace
     ) -> AsyncIterator[tuple[int, bytes]]:
         self.asked.append(spans)
         frames = [
@@ -43,7 +43,7 @@ class Reader:
 
 async def take(source: MqttSource, chunks: Sequence[Chunk]) -> list[Chunk]:
     got = []
-    async for chunk, data in source.fetch("a" * 64, chunks):
+    async for chunk, data in source.read("a" * 64, chunks):
         assert data == bytes_of(DATA, chunk)
         got.append(chunk)
     return got
@@ -87,7 +87,7 @@ async def test_a_lost_session_is_passed_on() -> None:
 
 async def test_leaving_early_ends_the_requests() -> None:
     reader = Reader()
-    stream = MqttSource(reader).fetch("a" * 64, CHUNKS)
+    stream = MqttSource(reader).read("a" * 64, CHUNKS)
     await anext(stream)
     await stream.aclose()
     assert reader.closed == 1

@@ -1,8 +1,9 @@
 """Where chunks come from: files on this device, HTTP, MQTT. None is trusted."""
 
-from skerry_agent.updates.sources.http import CapabilityProvider, HttpLimits, HttpSource, OpenSession
+from skerry_agent.updates.sources.http import CapabilityProvider, HttpSource
+from skerry_agent.updates.sources.http_reader import HttpLimits, OpenSession
 from skerry_agent.updates.sources.local import LocalSource
-from skerry_agent.updates.sources.mqtt import MqttSource, RangeReader
+from skerry_agent.updates.sources.mqtt import MqttSource, Pace, RangeReader
 
 __all__ = [
     "CapabilityProvider",
@@ -11,5 +12,6 @@ __all__ = [
     "LocalSource",
     "MqttSource",
     "OpenSession",
+    "Pace",
     "RangeReader",
 ]
