@@ -1,15 +1,15 @@
-"""Upload of model files by an operator: content-addressed, so sending one twice costs nothing."""
+"""Model files for operators: content-addressed, so sending one twice costs nothing."""
 
 from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from skerry_controller.blobs.folder import FolderBlobStore
 from skerry_controller.blobs.settings import BlobSettings
-from skerry_controller.blobs.store import BlobNotFoundError, BlobRefusedError
+from skerry_controller.blobs.store import MAX_READ_BYTES, BlobNotFoundError, BlobRefusedError
 from skerry_controller.errors import WorldError
 from skerry_controller.operator_api.dependencies import provide
 
@@ -18,6 +18,8 @@ router = APIRouter(prefix="/blobs", tags=["blobs"])
 
 Blobs = Annotated[FolderBlobStore, Depends(provide(FolderBlobStore))]
 Limits = Annotated[BlobSettings, Depends(provide(BlobSettings))]
+Offset = Annotated[int, Query(ge=0, le=2**62)]
+Length = Annotated[int, Query(ge=0, le=MAX_READ_BYTES)]
 
 
 class BlobBody(BaseModel):
@@ -34,6 +36,13 @@ async def look(sha256: str, blobs: Blobs) -> Response:
     if length is None:
         raise BlobNotFoundError(f"there is no blob with the SHA-256 {sha256}")
     return Response(headers={"Content-Length": str(length)})
+
+
+@router.get("/{sha256}", summary="A range of a blob")
+async def read(sha256: str, blobs: Blobs, offset: Offset, length: Length) -> Response:
+    """At most ``length`` bytes from ``offset``; fewer at the blob's end."""
+    content = await blobs.read_range(sha256, offset, length)
+    return Response(content, media_type="application/octet-stream")
 
 
 async def _check_room(request: Request, blobs: FolderBlobStore) -> None:

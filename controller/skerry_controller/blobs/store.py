@@ -6,6 +6,8 @@ from typing import Protocol
 from skerry_controller.errors import NotFoundError, PeerError
 
 PIECE_BYTES = 1024 * 1024
+MAX_READ_BYTES = 16 * 1024 * 1024
+"""The longest range that an operator reads at once."""
 
 
 class BlobNotFoundError(NotFoundError):

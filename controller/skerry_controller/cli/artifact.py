@@ -120,6 +120,55 @@ def verify(
 
 
 @app.command()
+def export(
+    name: Name,
+    *,
+    output: Annotated[Path, typer.Option(help="The folder to make, on the stick.")],
+    base: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME@VERSION", help="What the devices have already; may be given again."),
+    ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="NAME@VERSION", help="Carry this too; may be given again."),
+    ] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DEVICE", help="Carry this device's desired state; may be given again."),
+    ] = None,
+    selector: Annotated[
+        str | None, typer.Option(help="The same for all devices with these labels: k=v,k2!=v.")
+    ] = None,
+    valid: Annotated[str, typer.Option(help="How long it counts: 12h, 30d.")] = "30d",
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a bundle for devices without a network: 'skerry-agent import' takes it in there."""
+    from skerry_controller.cli.durations import parse_duration  # noqa: PLC0415 - heavy, and only here
+    from skerry_controller.cli.exporting import export_bundle  # noqa: PLC0415 - the same
+    from skerry_controller.cli.output import format_bytes, print_json, print_line, print_note  # noqa: PLC0415 - the same
+    from skerry_protocol.names import ArtifactRef  # noqa: PLC0415 - the same
+
+    refs = [str(ArtifactRef.parse(ref)) for ref in (name, *(also or ()))]
+    request = {
+        "artifacts": refs,
+        "base": [str(ArtifactRef.parse(ref)) for ref in base or ()],
+        "devices": device or [],
+        "selector": selector,
+        "valid_s": parse_duration(valid),
+    }
+    made = export_bundle(request, output.absolute(), data)
+    if as_json:
+        print_json(made)
+        return
+    for note in made["notes"]:
+        print_note(note)
+    states = f"for {len(made['devices'])} devices" if made["devices"] else "without desired states"
+    print_line(f"{output}: {', '.join(refs)} {states}, {format_bytes(made['bytes'])}")
+    print_line("at the device: skerry-agent import " + output.name)
+
+
+@app.command()
 def remove(name: Name, data: Data = None) -> None:
     """Delete the file of an artifact that nothing uses. Its name and version stay taken."""
     from skerry_controller.cli.client import work  # noqa: PLC0415 - heavy, and only here

@@ -51,9 +51,9 @@ class ControllerClient:
         given = {name: value for name, value in parameters.items() if value is not None}
         return (await self._request("GET", path, params=given)).json()
 
-    async def get_bytes(self, path: str) -> bytes:
+    async def get_bytes(self, path: str, **parameters: int) -> bytes:
         """The body of the answer to a GET, as it is."""
-        return (await self._request("GET", path)).content
+        return (await self._request("GET", path, params=parameters)).content
 
     async def post(self, path: str, body: Mapping[str, Any] | None = None, *, long: bool = False) -> Any:
         """The JSON answer to a POST; ``long`` for what may take minutes."""
@@ -81,6 +81,25 @@ class ControllerClient:
                 return None
             raise
         return int(answer.headers["Content-Length"])
+
+    async def read_blob(self, sha256: str, offset: int, length: int) -> bytes:
+        """A range of a stored blob.
+
+        Raises:
+            WorldError: The blob is shorter than that.
+        """
+        parameters = {"offset": offset, "length": length}
+        content = (await self._request("GET", f"/blobs/{sha256}", params=parameters)).content
+        if len(content) != length:
+            raise WorldError(
+                f"the stored file {sha256} is {length - len(content)} bytes short: 'skerry artifact verify'"
+            )
+        return content
+
+    async def post_bytes(self, path: str, content: bytes) -> Any:
+        """The JSON answer to a POST of bytes as they are."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return _json(await self._request("POST", path, content=content, headers=headers))
 
     async def upload_blob(
         self, sha256: str, file: Path, progress: Callable[[int], None] = lambda _: None

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -35,3 +36,29 @@ def query(
         return
     rows = [(ms_text(p["at_ms"]), None if p["value"] is None else f"{p['value']:.6g}") for p in points]
     print_table(("AT", metric.upper()), rows, empty=f"no values in the last {since}")
+
+
+@app.command("import")
+def import_back(
+    path: Annotated[Path, typer.Argument(help="The bundle's folder, as it came back from the devices.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take in what devices without a network wrote onto a stick: reports and records, each once."""
+    from skerry_controller.cli.output import print_json, print_line, print_note  # noqa: PLC0415 - heavy, and only here
+    from skerry_controller.cli.taking_back import take_back  # noqa: PLC0415 - the same
+
+    devices = take_back(path, data)
+    if as_json:
+        print_json(devices)
+    else:
+        for device, taken in devices.items():
+            report = {"news": "its report is news", "known": "its report was known"}.get(
+                taken["report"] or ""
+            )
+            counts = f"{taken['stored']} new records, {taken['duplicates']} that were here"
+            print_line(f"{device}: {report or 'no report'}; {counts}")
+            for problem in taken["problems"]:
+                print_note(f"{device}: {problem}")
+    if any(taken["problems"] for taken in devices.values()):
+        raise typer.Exit(1)

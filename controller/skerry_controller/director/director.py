@@ -40,6 +40,7 @@ class Director:
         slots: Mapping[str, DesiredSlot],
         configs: Sequence[TargetRef],
         minimum_versions: Mapping[str, int],
+        life_s: int | None = None,
     ) -> tuple[bytes, bytes]:
         """A new desired state: its payload (whose SHA-256 the device reports) and its envelope."""
         issued_at = self._now()
@@ -49,7 +50,7 @@ class Director:
                 id=_random_id(),
                 generation=generation,
                 issued_at=issued_at,
-                expires_at=issued_at + self._settings.desired_life_s,
+                expires_at=issued_at + (life_s or self._settings.desired_life_s),
                 minimum_versions=dict(minimum_versions),
                 slots=dict(slots),
                 configs=tuple(configs),
@@ -72,14 +73,16 @@ class Director:
         )
         return command.id, self.seal("command", encode_command(command))
 
-    def acknowledge(self, device: str, streams: Mapping[str, Sequence[Range]]) -> bytes:
+    def acknowledge(
+        self, device: str, streams: Mapping[str, Sequence[Range]], *, life_s: int | None = None
+    ) -> bytes:
         """The envelope that tells a device which records are stored."""
         issued_at = self._now()
         acknowledgement = Acknowledgement(
             device=device,
             id=_random_id(),
             issued_at=issued_at,
-            expires_at=issued_at + self._settings.acknowledgement_life_s,
+            expires_at=issued_at + (life_s or self._settings.acknowledgement_life_s),
             streams={stream: list(ranges) for stream, ranges in streams.items()},
         )
         return self.seal("ack", encode_acknowledgement(acknowledgement))

@@ -153,6 +153,19 @@ async def find_artifact(session: AsyncSession, ref: str, *, kind: str) -> Artifa
         NotFoundError: It is not published.
         UsageError: It is of another kind.
     """
+    row = await find_artifact_of_any_kind(session, ref)
+    if row.kind != kind:
+        raise UsageError(f"{ref} is a {row.kind}, not a {kind}")
+    return row
+
+
+async def find_artifact_of_any_kind(session: AsyncSession, ref: str) -> ArtifactRow:
+    """The published artifact.
+
+    Raises:
+        NameSyntaxError: ``ref`` is not ``NAME@VERSION``.
+        NotFoundError: It is not published.
+    """
     name, version, _ = ArtifactRef.parse(ref)
     row = await session.scalar(
         select(ArtifactRow).where(
@@ -171,8 +184,6 @@ async def find_artifact(session: AsyncSession, ref: str, *, kind: str) -> Artifa
             f"of {name} there is {', '.join(versions)}" if versions else "'skerry artifact list' shows all"
         )
         raise NotFoundError(f"{ref} is not published: {known}")
-    if row.kind != kind:
-        raise UsageError(f"{ref} is a {row.kind}, not a {kind}")
     return row
 
 

@@ -1,7 +1,9 @@
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -95,6 +97,40 @@ class DesiredPublisher:
         await asyncio.gather(*(self._publish(device, envelope) for device, envelope in sealed.items()))
         return sorted(sealed)
 
+    async def carried(self, devices: Collection[str], until: datetime) -> dict[str, bytes]:
+        """The desired states of these devices for a way without a network: followed until then at least.
+
+        It is the same envelope that is published online, so that no generation names two of them; one that
+        expires earlier, or is not up to the plan, gives way to a new one.
+
+        Args:
+            devices: Whose.
+            until: When the way ends.
+
+        Returns:
+            Device -> envelope; devices of which nothing is asked are left out.
+        """
+        trust = await asyncio.to_thread(self._trust)
+        life_s = math.ceil((until - self._clock()).total_seconds())
+        found: dict[str, bytes] = {}
+        sealed: dict[str, bytes] = {}
+        query = select(*_COLUMNS).where(DeviceRow.revoked_at.is_(None), DeviceRow.id.in_(devices))
+        async with self._database.transaction() as session:
+            plan, assignments = await load_plan(session), await load_assignments(session)
+            for row in (await session.execute(query)).all():
+                given = assignments.get(row.id, {})
+                if desired_content(row.labels, plan, given).is_empty:
+                    continue
+                lasts = _expires_at(row) >= until.timestamp()
+                envelope = await self._bring_up(
+                    session, row, plan, given, trust, forced=not lasts, life_s=life_s
+                )
+                if envelope is not None:
+                    sealed[row.id] = envelope
+                found[row.id] = envelope or row.desired_envelope
+        await asyncio.gather(*(self._publish(device, envelope) for device, envelope in sealed.items()))
+        return found
+
     async def heal(self, device: str, mark: GenerationMark | None) -> None:
         """Answer a report: publish again what the device does not have, or allocate above what it has.
 
@@ -159,6 +195,7 @@ class DesiredPublisher:
         trust: TrustState,
         *,
         forced: bool,
+        life_s: int | None = None,
     ) -> bytes | None:
         content = desired_content(row.labels, plan, assignments)
         digest = content.sha256(trust.epoch)
@@ -171,6 +208,7 @@ class DesiredPublisher:
             slots=content.slots,
             configs=content.configs,
             minimum_versions=_minimum_versions(content, trust.versions),
+            life_s=life_s,
         )
         await session.execute(
             update(DeviceRow)
@@ -209,6 +247,16 @@ class DesiredPublisher:
 
     async def _publish(self, device: str, envelope: bytes) -> None:
         await self._outlet.send(device, "desired", envelope, retain=True)
+
+
+def _expires_at(row: Any) -> int:
+    """When a device's stored desired state expires, Unix seconds; 0 when there is none to be had."""
+    if row.desired_envelope is None:
+        return 0
+    try:
+        return decode_desired(parse(row.desired_envelope).payload).expires_at
+    except ProtocolError:
+        return 0
 
 
 def _next_generation(row: Any, epoch: int) -> Generation:

@@ -41,7 +41,7 @@ class Reports:
         self._keys = keys
         self._clock = clock
 
-    async def accept(self, device: str, data: bytes) -> AcceptedReport:
+    async def accept(self, device: str, data: bytes, *, carried: bool = False) -> AcceptedReport:
         """Verify and store a report.
 
         Each report counts once, and those of one boot in their order: whoever repeats or reorders them at the
@@ -51,6 +51,7 @@ class Reports:
         Args:
             device: Whose topic it came by.
             data: The message.
+            carried: It came on a stick, and may be old: by its own time it must be newer than what is known.
 
         Raises:
             ProtocolError: It is malformed, too large, or not signed by the device.
@@ -60,21 +61,24 @@ class Reports:
         if report.device != device:
             raise WrongDeviceError(f"a report about {report.device} came by the topic of {device}")
         now = self._clock()
-        columns = (DeviceRow.boot_id, DeviceRow.reported["desired"])
+        columns = (DeviceRow.boot_id, DeviceRow.reported["desired"], DeviceRow.reported["reported_at"])
         async with self._database.transaction() as session:
-            boot_id, mark = (await session.execute(select(*columns).where(DeviceRow.id == device))).one()
+            known = select(*columns).where(DeviceRow.id == device)
+            boot_id, mark, told_at = (await session.execute(known)).one()
             boot = await session.get(DeviceBootRow, (device, report.boot_id))
-            if not _is_newer(report, boot_id, -1 if boot is None else boot.counter, mark):
+            overtaken = carried and told_at is not None and report.reported_at < told_at
+            if overtaken or not _is_newer(report, boot_id, -1 if boot is None else boot.counter, mark):
                 log.debug("report_not_newer", device=device, counter=report.counter)
                 return AcceptedReport(report, is_news=False)
             values = {
                 "reported": msgspec.to_builtins(report),
                 "reported_at": now,
-                "last_seen_at": now,
                 "boot_id": report.boot_id,
                 "counter": report.counter,
                 "inventory": msgspec.to_builtins(report.inventory),
             }
+            if not carried:
+                values["last_seen_at"] = now
             await session.execute(update(DeviceRow).where(DeviceRow.id == device).values(**values))
             await _note_boot(session, report, boot, now)
         return AcceptedReport(report, is_news=True)

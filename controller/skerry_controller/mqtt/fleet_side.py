@@ -69,6 +69,7 @@ class FleetSide:
         self.outbound = Outbound(parts.mqtt)
         self.keys = DeviceKeys(database)
         self.refusals = Refusals(database, clock, time.monotonic)
+        self.reports = Reports(database, self.keys, clock)
         self.publisher = DesiredPublisher(
             database, director, self.outbound, self._trust.state, clock, parts.fleet
         )
@@ -142,7 +143,7 @@ class FleetSide:
             max_body_bytes=parts.mqtt.max_body_bytes,
         )
         return Intake(
-            reports=Reports(parts.database, self.keys, parts.clock),
+            reports=self.reports,
             publisher=self.publisher,
             planner=self.rollouts,
             batches=self.ingest,

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from skerry_controller.artifacts.routes import router as artifacts_router
 from skerry_controller.blobs.routes import router as blobs_router
+from skerry_controller.bundles.routes import router as bundles_router
 from skerry_controller.enrollment.routes import router as enrollment_router
 from skerry_controller.fleet.routes import router as fleet_router
 from skerry_controller.mqtt.routes import router as commands_router
@@ -21,6 +22,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     rollouts_router,
     telemetry_router,
     commands_router,
+    bundles_router,
     audit_router,
 )
 """All of them stand below ``/api/v1`` and need an administrator's token."""

@@ -9,7 +9,7 @@ from skerry_controller.repository.naming import (
     metadata_name,
     target_name,
 )
-from skerry_controller.repository.publication import Publication, Repository
+from skerry_controller.repository.publication import CarriedMetadata, Publication, Repository
 from skerry_controller.repository.settings import RepositorySettings
 from skerry_controller.repository.signing import add_target, create_repository, resign
 from skerry_controller.repository.store import FolderRepositoryStore, RepositoryStore
@@ -18,6 +18,7 @@ __all__ = [
     "DELEGATED_PATHS",
     "TARGETS_ROLES",
     "TIMESTAMP_NAME",
+    "CarriedMetadata",
     "FolderRepositoryStore",
     "Publication",
     "RefusedPublicationError",

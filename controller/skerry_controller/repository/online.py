@@ -48,12 +48,21 @@ def next_online_files(
     return _sign_both(snapshot, timestamp, online, now, settings)
 
 
+def carried_files(
+    snapshot: Snapshot, timestamp: Timestamp, online: OnlineSigners, expires: datetime
+) -> dict[str, bytes]:
+    """The same state once more, good until ``expires``: for devices that it reaches without a network."""
+    snapshot.version += 1
+    timestamp.version += 1
+    return _sign(snapshot, timestamp, online, expires, expires)
+
+
 def next_timestamp(
     timestamp: Timestamp, online: OnlineSigners, *, now: datetime, settings: RepositorySettings
 ) -> dict[str, bytes]:
     """The same state with a new expiry."""
     timestamp.version += 1
-    return {TIMESTAMP_NAME: _sign_timestamp(timestamp, online, now, settings)}
+    return {TIMESTAMP_NAME: _sign_timestamp(timestamp, online, _after(now, settings.timestamp_days))}
 
 
 def is_due(signed: Signed, days: int, now: datetime, settings: RepositorySettings) -> bool:
@@ -69,21 +78,35 @@ def _sign_both(
     now: datetime,
     settings: RepositorySettings,
 ) -> dict[str, bytes]:
-    snapshot.expires = now.astimezone(UTC) + timedelta(days=settings.snapshot_days)
+    return _sign(
+        snapshot, timestamp, online, _after(now, settings.snapshot_days), _after(now, settings.timestamp_days)
+    )
+
+
+def _sign(
+    snapshot: Snapshot,
+    timestamp: Timestamp,
+    online: OnlineSigners,
+    snapshot_expires: datetime,
+    timestamp_expires: datetime,
+) -> dict[str, bytes]:
+    snapshot.expires = snapshot_expires
     metadata = Metadata(snapshot)
     metadata.sign(online.signer("snapshot"))
     data = metadata.to_bytes()
     timestamp.snapshot_meta = MetaFile.from_data(snapshot.version, data, _HASHES)
     return {
         metadata_name(Snapshot.type, snapshot.version): data,
-        TIMESTAMP_NAME: _sign_timestamp(timestamp, online, now, settings),
+        TIMESTAMP_NAME: _sign_timestamp(timestamp, online, timestamp_expires),
     }
 
 
-def _sign_timestamp(
-    timestamp: Timestamp, online: OnlineSigners, now: datetime, settings: RepositorySettings
-) -> bytes:
-    timestamp.expires = now.astimezone(UTC) + timedelta(days=settings.timestamp_days)
+def _after(now: datetime, days: int) -> datetime:
+    return now.astimezone(UTC) + timedelta(days=days)
+
+
+def _sign_timestamp(timestamp: Timestamp, online: OnlineSigners, expires: datetime) -> bytes:
+    timestamp.expires = expires
     metadata = Metadata(timestamp)
     metadata.sign(online.signer("timestamp"))
     return metadata.to_bytes()

@@ -4,7 +4,7 @@ import hashlib
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from tuf.api.exceptions import RepositoryError
@@ -27,7 +27,13 @@ from skerry_controller.repository.naming import (
     role_of,
     target_name,
 )
-from skerry_controller.repository.online import OnlineSigners, is_due, next_online_files, next_timestamp
+from skerry_controller.repository.online import (
+    OnlineSigners,
+    carried_files,
+    is_due,
+    next_online_files,
+    next_timestamp,
+)
 from skerry_controller.repository.settings import RepositorySettings
 from skerry_controller.repository.store import RepositoryStore
 from skerry_protocol.errors import NameSyntaxError
@@ -51,6 +57,19 @@ class Publication:
     version: int
     snapshot_version: int
     added: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CarriedMetadata:
+    """All metadata of one state of the repository, with a timestamp and a snapshot of a longer life.
+
+    Attributes:
+        files: By the names that TUF clients ask for; targets are not among them.
+        expires: When the first part of it expires.
+    """
+
+    files: Mapping[str, bytes]
+    expires: datetime
 
 
 class Repository:
@@ -101,6 +120,18 @@ class Repository:
                 f"the stored file of {path} was altered: restore the controller's data from a backup"
             )
         return content
+
+    def target_sha256(self, path: str) -> str:
+        """The hash of a published target.
+
+        Raises:
+            NameSyntaxError: No role is responsible for the path.
+            UsageError: It is not published.
+        """
+        info = self.targets(role_of(path)).get(path)
+        if info is None:
+            raise UsageError(f"{path} is not published")
+        return str(info.hashes["sha256"])
 
     def versions(self) -> Mapping[str, int]:
         """Current version of each role, snapshot and timestamp included."""
@@ -173,6 +204,51 @@ class Repository:
             self._store.put_many(files)
             log.info("repository_refreshed", files=sorted(files))
             return True
+
+    def issue_carried(self, valid: timedelta, *, now: datetime) -> CarriedMetadata:
+        """Sign the current state for devices that it will reach without a network.
+
+        There is one line of version numbers: what is carried takes the next number, and what is served
+        takes the one after it, with its usual short life. So a device may see them in either order: from
+        the carried state it follows the served one, and the other way round it holds something newer.
+
+        Args:
+            valid: How long timestamp and snapshot shall count; no longer than what offline keys signed.
+            now: Current time.
+
+        Raises:
+            ValueError: ``valid`` is not within ``max_carried_days``.
+            RefusedPublicationError: Metadata of an offline key has expired.
+            WorldError: The store failed; nothing was issued.
+        """
+        settings = self._settings
+        if not timedelta() < valid <= timedelta(days=settings.max_carried_days):
+            raise ValueError(f"metadata cannot be issued for {valid}")
+        with self._lock:
+            snapshot, timestamp = self._snapshot(), self._timestamp()
+            signed = {Root.type: self._root().expires} | {
+                role: Metadata.from_bytes(self.role_metadata(role)).signed.expires for role in TARGETS_ROLES
+            }
+            first = min(signed, key=lambda role: signed[role])
+            expires = min(now.astimezone(UTC).replace(microsecond=0) + valid, signed[first])
+            if expires <= now:
+                raise RefusedPublicationError(f"{first}.json expired at {expires}: sign it again first")
+            files = carried_files(snapshot, timestamp, self._online, expires)
+            files |= self._offline_files(snapshot)
+            load_as_client(files.get, now)
+            self._store.put_many(
+                next_online_files(snapshot, timestamp, {}, self._online, now=now, settings=settings)
+            )
+            log.info("repository_carried", snapshot=snapshot.version, expires=expires.isoformat())
+            return CarriedMetadata(files, expires)
+
+    def _offline_files(self, snapshot: Snapshot) -> dict[str, bytes]:
+        """All roots, and the roles that a snapshot names."""
+        names = [metadata_name(Root.type, version) for version in range(1, self._root().version + 1)]
+        names += [
+            metadata_name(file.removesuffix(".json"), meta.version) for file, meta in snapshot.meta.items()
+        ]
+        return {name: self._read(name) for name in names}
 
     def _store_checked(
         self,

@@ -4,6 +4,7 @@ import asyncio
 
 from fastapi import FastAPI
 
+from skerry_controller.bundles import Bundles, CarriedBack
 from skerry_controller.device_api import create_device_app
 from skerry_controller.device_api.app import DeviceServices
 from skerry_controller.director import Director
@@ -37,6 +38,18 @@ def fleet_side(core: Core, topic_root: str) -> FleetSide:
 
 def operator_app(core: Core, fleet: FleetSide) -> FastAPI:
     """The operators' application, over HTTP or in process."""
+    director = Director(core.online_keys.private_key("director"), core.clock)
+    bundles = Bundles(
+        core.database,
+        core.repository,
+        fleet.publisher,
+        fleet.ingest,
+        director,
+        core.trust_document,
+        core.clock,
+        max_valid_days=core.settings.repository.max_carried_days,
+    )
+    back = CarriedBack(fleet.reports, fleet.ingest, fleet.publisher, fleet.rollouts, director, fleet.refusals)
     return create_operator_app(
         Services(
             core.database,
@@ -48,6 +61,8 @@ def operator_app(core: Core, fleet: FleetSide) -> FastAPI:
             core.admins,
             slices.blob_settings(core.settings),
             slices.operator_api_limits(core.settings),
+            bundles,
+            back,
             *fleet.services,
         )
     )

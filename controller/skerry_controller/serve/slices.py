@@ -15,7 +15,11 @@ from skerry_controller.settings import ControllerSettings
 def repository_settings(settings: ControllerSettings) -> RepositorySettings:
     """For the TUF repository."""
     section = settings.repository
-    return RepositorySettings(snapshot_days=section.snapshot_days, timestamp_days=section.timestamp_days)
+    return RepositorySettings(
+        snapshot_days=section.snapshot_days,
+        timestamp_days=section.timestamp_days,
+        max_carried_days=section.max_carried_days,
+    )
 
 
 def enrollment_settings(settings: ControllerSettings) -> EnrollmentSettings:

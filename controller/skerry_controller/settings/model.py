@@ -141,6 +141,12 @@ class RepositorySection(_Section):
     )
     snapshot_days: int = Field(default=7, ge=1, description="Life of the snapshot, in days.")
     timestamp_days: int = Field(default=1, ge=1, description="Life of the timestamp, in days.")
+    max_carried_days: int = Field(
+        default=90,
+        ge=1,
+        description="Longest validity of a bundle for devices without a network, in days. For so long who has"
+        " the bundle can hide newer versions from a device.",
+    )
 
 
 class BlobSection(_Section):

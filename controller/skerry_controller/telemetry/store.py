@@ -39,8 +39,16 @@ class StoredBatch:
     acknowledged: list[Range]
 
 
-async def store_batch(database: Database, batch: RecordBatch, received_at: datetime) -> StoredBatch:
+async def store_batch(
+    database: Database, batch: RecordBatch, received_at: datetime, *, seen: bool = True
+) -> StoredBatch:
     """Store a verified batch; it is committed when this returns.
+
+    Args:
+        database: Where.
+        batch: What.
+        received_at: Now.
+        seen: Whether the device itself was heard now, rather than a stick that it wrote.
 
     Raises:
         MalformedError: A number or name is beyond what can be stored.
@@ -59,9 +67,10 @@ async def store_batch(database: Database, batch: RecordBatch, received_at: datet
             )
         if batch.gone:
             await _add_gone(session, batch)
-        await session.execute(
-            update(DeviceRow).where(DeviceRow.id == batch.device).values(last_seen_at=received_at)
-        )
+        if seen:
+            await session.execute(
+                update(DeviceRow).where(DeviceRow.id == batch.device).values(last_seen_at=received_at)
+            )
     acknowledged = ranges.union(ranges.from_numbers(by_sequence), batch.gone)
     return StoredBatch(len(new), len(batch.records) - len(new), acknowledged)
 
@@ -76,6 +85,49 @@ def _check(batch: RecordBatch) -> None:
         raise MalformedError("record batch: a gone range is out of range")
     if len(batch.gone) > _RECEIVE_LIMIT_RANGES:
         raise MalformedError(f"record batch: {len(batch.gone)} gone ranges")
+
+
+async def stored_ranges(
+    database: Database, device: str, *, max_streams: int, max_ranges: int
+) -> dict[str, list[Range]]:
+    """Stream -> what is stored or counted as gone of a device, for its latest streams.
+
+    Args:
+        database: Where.
+        device: Whose.
+        max_streams: The streams that received something last.
+        max_ranges: In all; what is beyond is told another time.
+    """
+    mine = RecordRow.device_id == device
+    latest = (
+        select(RecordRow.stream)
+        .where(mine)
+        .group_by(RecordRow.stream)
+        .order_by(func.max(RecordRow.received_at).desc(), RecordRow.stream)
+        .limit(max_streams)
+    )
+    # Numbers without a gap differ from their rank by the same amount.
+    rank = func.row_number().over(partition_by=RecordRow.stream, order_by=RecordRow.sequence)
+    runs = (
+        select(RecordRow.stream, RecordRow.sequence, (RecordRow.sequence - rank).label("run"))
+        .where(mine, RecordRow.stream.in_(latest))
+        .subquery()
+    )
+    query = (
+        select(runs.c.stream, func.min(runs.c.sequence), func.max(runs.c.sequence))
+        .group_by(runs.c.stream, runs.c.run)
+        .limit(max_ranges)
+    )
+    found: dict[str, list[Range]] = {}
+    async with database.session() as session:
+        for stream, first, last in await session.execute(query):
+            found.setdefault(stream, []).append((first, last))
+        gone = select(GoneRangeRow.stream, GoneRangeRow.first, GoneRangeRow.last).where(
+            GoneRangeRow.device_id == device, GoneRangeRow.stream.in_(list(found))
+        )
+        for stream, first, last in await session.execute(gone.limit(max_ranges)):
+            found[stream].append((first, last))
+    return {stream: ranges.union(parts) for stream, parts in found.items()}
 
 
 async def known_sequences(
