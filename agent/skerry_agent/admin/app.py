@@ -18,6 +18,7 @@ from skerry_agent.registry import disk_errors
 from skerry_protocol.errors import ProtocolError
 
 IMPORT_OPERATION = "import_file"
+BUNDLE_OPERATION = "bundle_turn"
 
 
 def operations(service: AdminService) -> dict[str, Callable[..., Awaitable[dict[str, Any]]]]:
@@ -27,6 +28,8 @@ def operations(service: AdminService) -> dict[str, Callable[..., Awaitable[dict[
         "models": service.models,
         "recent_events": service.recent_events,
         IMPORT_OPERATION: service.import_file,
+        "bundle_begin": service.bundle_begin,
+        "bundle_cancel": service.bundle_cancel,
         "activate": service.activate,
         "rollback": service.rollback,
         "remove": service.remove,
@@ -69,8 +72,18 @@ def create_admin_app(service: AdminService, incoming: Path) -> Starlette:
         finally:
             path.unlink(missing_ok=True)
 
+    async def bundle_turn(request: Request) -> Response:
+        from skerry_agent.bundles import Answer  # noqa: PLC0415 - only enrolled devices pay for it
+
+        body, answer = await request.body(), None
+        match request.query_params.get("status", ""):
+            case ("ok" | "missing" | "failed") as status:
+                answer = Answer(status, body)
+        return JSONResponse(await service.bundle_turn(request.query_params.get("id", ""), answer))
+
     return Starlette(
         routes=[
+            Route(f"/v1/{BUNDLE_OPERATION}", bundle_turn, methods=["POST"]),
             Route(f"/v1/{IMPORT_OPERATION}", import_file, methods=["POST"]),
             Route("/v1/{operation}", call, methods=["POST"]),
         ],

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from skerry_agent.admin.app import IMPORT_OPERATION
+from skerry_agent.admin.app import BUNDLE_OPERATION, IMPORT_OPERATION
 from skerry_agent.admin.at_rest import AtRest
 from skerry_agent.errors import UsageError, WorldError
 from skerry_agent.state import StateFolder
@@ -33,6 +33,14 @@ class AdminClient(Protocol):
 
     def import_file(self, path: Path, name: str, progress: Progress) -> dict[str, Any]:
         """Import a model file."""
+
+    def bundle_turn(self, import_id: str, status: str, body: bytes) -> dict[str, Any]:
+        """Answer the last step of a bundle's import (``""`` before the first), and get the next.
+
+        Raises:
+            UsageError: The import is over.
+            WorldError: The daemon went away.
+        """
 
 
 def connect(state: StateFolder) -> AdminClient:
@@ -81,6 +89,10 @@ class _SocketClient:
                 f"/v1/{IMPORT_OPERATION}?name={quote(name, safe='')}", body, {"Content-Length": str(size)}
             )
 
+    def bundle_turn(self, import_id: str, status: str, body: bytes) -> dict[str, Any]:
+        target = f"/v1/{BUNDLE_OPERATION}?id={quote(import_id, safe='')}&status={status}"
+        return self._post(target, body, {"Content-Length": str(len(body))})
+
     def _post(self, target: str, body: Any, headers: dict[str, str]) -> dict[str, Any]:
         connection = _UnixConnection(self._path, self._timeout_s)
         try:
@@ -127,3 +139,7 @@ class _AtRestClient:
         result = self.call(IMPORT_OPERATION, path=path, name=name)
         progress(int(result["bytes"]), int(result["bytes"]))
         return result
+
+    def bundle_turn(self, import_id: str, status: str, body: bytes) -> dict[str, Any]:
+        del import_id, status, body  # it never began
+        raise UsageError("no agent runs here: start it ('skerry-agent run'), then import the bundle")

@@ -4,7 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
@@ -16,6 +16,9 @@ from skerry_agent.registry import InstalledArtifact, Registry, Slot, local_slot
 from skerry_agent.runtime import ModelFile, ModelPool, ModelStatus
 from skerry_protocol.names import LOCAL_PREFIX
 from skerry_protocol.reported import SlotReport
+
+if TYPE_CHECKING:
+    from skerry_agent.bundles import Answer
 
 
 class Fleet(Protocol):
@@ -40,6 +43,23 @@ class Fleet(Protocol):
 
     def settings_changed(self) -> None:
         """Look again at what waits: windows and limits may be others."""
+
+    @property
+    def imports(self) -> "Imports":
+        """Bundles that are being imported."""
+
+
+class Imports(Protocol):
+    """Imports of bundles (``bundles.ImportSessions``)."""
+
+    def begin(self, wait_s: float | None = None) -> str:
+        """Begin one; returns its id."""
+
+    async def turn(self, import_id: str, answer: "Answer | None") -> dict[str, Any]:
+        """Take the answer to its last step, and give the next."""
+
+    def cancel(self, import_id: str) -> None:
+        """Break it off."""
 
 
 class PinnedModels(Protocol):
@@ -67,6 +87,7 @@ class AdminService:
         tokens: The local API's tokens.
         pins: The models that stay loaded.
         api_url: Where the local API listens; None while no daemon runs.
+        enrolled: Whether the device belongs to a fleet.
         settle: Called after a slot changed, so that the runtime lets the old version go.
     """
 
@@ -78,6 +99,7 @@ class AdminService:
     pool: ModelPool | None = None
     fleet: Callable[[], Fleet | None] = lambda: None
     pins: PinnedModels | None = None
+    enrolled: Callable[[], bool] = lambda: False
     settle: Callable[[InstalledArtifact | None], Awaitable[None]] | None = None
     started_at: float = field(default_factory=time.monotonic)
 
@@ -154,6 +176,36 @@ class AdminService:
         """Take a file that was sent in, as :meth:`import_file` does, but without a second copy of it."""
         self._check_local_allowed()
         return _import_entry(await self.registry.take_file(path, name))
+
+    async def bundle_begin(self, wait_s: float | None = None) -> dict[str, Any]:
+        """Begin to import a bundle, whose files the caller reads and writes step by step.
+
+        Raises:
+            UsageError: No daemon runs, the device belongs to no fleet, or another import is under way.
+        """
+        return {"id": self._imports().begin(wait_s)}
+
+    async def bundle_turn(self, import_id: str, answer: "Answer | None") -> dict[str, Any]:
+        """Take the answer to the last step (None before the first), and give the next."""
+        return await self._imports().turn(import_id, answer)
+
+    async def bundle_cancel(self, import_id: str) -> dict[str, Any]:
+        """Break an import off."""
+        self._imports().cancel(import_id)
+        return {}
+
+    def _imports(self) -> Imports:
+        fleet = self.fleet()
+        if fleet is not None:
+            return fleet.imports
+        if self.pool is None:
+            raise UsageError("no agent runs here: start it ('skerry-agent run'), then import the bundle")
+        if self.enrolled():
+            raise UsageError("the fleet's side of the agent does not run: see its log, then try again")
+        raise UsageError(
+            "this device belongs to no fleet, so it cannot tell a genuine bundle from another: enroll it once"
+            " ('skerry-agent enroll'), or import a model file with --name, which then stands below local/"
+        )
 
     async def activate(self, name: str) -> dict[str, Any]:
         """Serve a local artifact in its slot ``local/NAME``.

@@ -119,24 +119,55 @@ def events(
 
 @app.command("import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="A GGUF model file.")],
-    name: Annotated[str, typer.Option(help="NAME@VERSION; it will stand below local/.")],
+    path: Annotated[Path, typer.Argument(help="A GGUF model file, or the folder of a bundle on a stick.")],
+    name: Annotated[
+        str | None, typer.Option(help="For a file: NAME@VERSION; it will stand below local/.")
+    ] = None,
+    wait: Annotated[
+        int | None, typer.Option(min=0, help="For a bundle: seconds to wait for the update's end; else 1800.")
+    ] = None,
     state: State = DEFAULT_STATE,
     as_json: AsJson = False,
 ) -> None:
-    """Take a model file into this device's registry. It is unsigned, so it stays below local/."""
+    """Take a model file into this device's registry, or a bundle of the fleet.
+
+    A file is unsigned, so it stays below local/. A bundle ('skerry artifact export') is verified like what
+    comes over the network, and updates the device without one; records for the controller are written back
+    into it.
+    """
+    if path.is_dir():
+        _import_bundle(path, name, wait, state, as_json=as_json)
+        return
+    if not path.is_file():
+        raise UsageError(f"{path} is not a file: give the .gguf file itself, or the folder of a bundle")
+    if name is None:
+        raise UsageError(f"say what {path.name} is: --name NAME@VERSION (a bundle is a folder)")
     from skerry_agent.cli.show import show_import, transfer_bar  # noqa: PLC0415 - heavy
     from skerry_agent.registry import check_import  # noqa: PLC0415 - see above
 
-    if not file.is_file():
-        raise UsageError(f"{file} is not a file: give the .gguf file itself")
     # The registry checks again; but a running agent does not know the file's own name, and a refusal
     # needs no transfer.
-    check_import(file, name)
+    check_import(path, name)
     client = device_client(state)
-    with transfer_bar(f"importing {file.name}", hidden=as_json) as progress:
-        result = client.import_file(file.resolve(), name, progress)
+    with transfer_bar(f"importing {path.name}", hidden=as_json) as progress:
+        result = client.import_file(path.resolve(), name, progress)
     show_result(result, as_json, show_import)
+
+
+def _import_bundle(folder: Path, name: str | None, wait: int | None, state: Path, *, as_json: bool) -> None:
+    from skerry_agent.cli import bundle_import  # noqa: PLC0415 - heavy
+
+    if name is not None:
+        raise UsageError(
+            f"{folder} is a folder, so a bundle, and names its artifacts itself: leave out --name"
+        )
+    lines = bundle_import.ProgressLines(hidden=as_json)
+    try:
+        result = bundle_import.import_bundle(lambda: device_client(state), folder, wait, lines.show)
+    finally:
+        lines.done()
+    show_result(result, as_json, bundle_import.show_bundle_import)
+    bundle_import.end_of_import(result)
 
 
 @app.command()

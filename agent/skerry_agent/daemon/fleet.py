@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from skerry_agent import __version__
+from skerry_agent.bundles import BackWriter, BundleImport, ImportLimits, ImportParts, ImportSessions
 from skerry_agent.configs import ConfigFollower, ConfigTarget
 from skerry_agent.daemon.controller_link import ControllerLink
 from skerry_agent.daemon.download_network import open_network
@@ -23,6 +24,7 @@ from skerry_agent.telemetry import read_inventory
 from skerry_agent.trials import RunnerTrier
 from skerry_agent.trust import FleetTargets, TrustStore
 from skerry_agent.updates import LinuxDevice, Opening, Starts, UpdateEngine
+from skerry_agent.updates.sources import BundleSource
 from skerry_protocol.desired import DesiredState
 from skerry_protocol.generation import GenerationMark
 from skerry_protocol.names import LOCAL_PREFIX
@@ -41,6 +43,7 @@ class FleetDevice:
     engine: UpdateEngine
     configs: ConfigFollower
     sync: SyncService
+    imports: ImportSessions
 
     @property
     def device(self) -> str:
@@ -76,6 +79,7 @@ class FleetDevice:
             for changed in (self.engine.changed, self.configs.changed):
                 tasks.create_task(self._report(changed), name="report-changes")
             tasks.create_task(self.sync.run(), name="sync")
+            tasks.create_task(self.imports.run(), name="imports")
 
     async def _report(self, changed: asyncio.Event) -> None:
         while True:
@@ -124,6 +128,7 @@ async def open_fleet(
     trust = TrustStore(local.state.trust, local.time, events=local.outbox)
     await trust.load()
     link = ControllerLink()
+    bundle = BundleSource()
     targets = FleetTargets(trust, link)
     trier = RunnerTrier(local.pool, lambda: _active_files(local))
     engine = await UpdateEngine.open(
@@ -131,6 +136,7 @@ async def open_fleet(
         local.registry,
         targets=targets,
         network=open_network(local, link),
+        nearby=[bundle],
         trier=trier,
         device=LinuxDevice(
             memory=local.pool.room_for,
@@ -155,7 +161,7 @@ async def open_fleet(
                 events=local.outbox,
             )
         )
-        yield _assemble(local, identity, trust, engine, configs, link)
+        yield _assemble(local, identity, trust, engine, configs, link, bundle)
     finally:
         await engine.close()
 
@@ -167,6 +173,7 @@ def _assemble(
     engine: UpdateEngine,
     configs: ConfigFollower,
     link: ControllerLink,
+    bundle: BundleSource,
 ) -> FleetDevice:
     inventory = read_inventory(local.state.root)
 
@@ -195,7 +202,27 @@ def _assemble(
         limits=sync_limits(local.settings.sync),
     )
     link.requester = sync.requester
-    return FleetDevice(identity, local, trust, engine, configs, sync)
+    imports = _imports(
+        ImportParts(
+            device=identity.device,
+            trust=trust,
+            take_desired=sync.take_desired,
+            take_acknowledgement=sync.take_acknowledgement,
+            engine=engine,
+            configs=configs.reports,
+            nudge=nudge,
+            source=bundle,
+            back=BackWriter(identity.device, identity.signer, local.outbox, sync.sealed_report),
+            events=local.outbox,
+            connected=lambda: sync.connected,
+            limits=ImportLimits(),
+        )
+    )
+    return FleetDevice(identity, local, trust, engine, configs, sync, imports)
+
+
+def _imports(parts: ImportParts) -> ImportSessions:
+    return ImportSessions(lambda files: BundleImport(parts, files), parts.limits)
 
 
 def _report_sources(

@@ -137,6 +137,7 @@ class LocalDevice:
             allow_local=lambda: self.settings.registry.allow_local_when_enrolled or not self.state.enrolled,
             pool=self.pool,
             fleet=lambda: self.fleet,
+            enrolled=lambda: self.state.enrolled,
             settle=self.settle,
             pins=self.pins,
             tokens=self.tokens,

@@ -3,6 +3,7 @@
 Importing this loads neither aiomqtt nor paho; the first connection does.
 """
 
+from skerry_agent.sync.desired import Refusal, Taken
 from skerry_agent.sync.errors import (
     BadAnswerError,
     BlobNotFoundError,
@@ -19,6 +20,7 @@ from skerry_agent.sync.ports import (
     DesiredFollower,
     ReportSources,
 )
+from skerry_agent.sync.pump import seal_batch
 from skerry_agent.sync.requester import Requester
 from skerry_agent.sync.service import SyncService
 
@@ -33,9 +35,12 @@ __all__ = [
     "FrameTooLargeError",
     "NoAnswerError",
     "NotConnectedError",
+    "Refusal",
     "ReportSources",
     "Requester",
     "SyncLimits",
     "SyncService",
+    "Taken",
     "WindowLimits",
+    "seal_batch",
 ]

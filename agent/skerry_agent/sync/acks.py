@@ -43,22 +43,27 @@ class AckHandler:
 
     async def handle(self, data: bytes) -> None:
         """Apply or refuse one message."""
+        await self.take(data)
+
+    async def take(self, data: bytes) -> int:
+        """Apply or refuse one envelope; returns how many records it let go."""
         try:
             ack = decode_acknowledgement(self._open_down("ack", data))
         except ProtocolError as error:
             await self._refusals.record(EVENT, code_of(error), str(error), data)
-            return
+            return 0
         except UsageError as error:
             await self._refusals.record(EVENT, "nothing_trusted", str(error), data)
-            return
+            return 0
         if ack.device != self._device:
             message = f"the acknowledgement is for {ack.device[:32]}, not for {self._device}"
             await self._refusals.record(EVENT, "wrong_device", message, data)
-            return
+            return 0
         if ack.expires_at < self._clock.now():
             # Records that it names are sent again and acknowledged anew.
             message = f"the acknowledgement expired at {ack.expires_at}"
             await self._refusals.record(EVENT, "expired", message, data)
-            return
-        await self._outbox.acknowledge(ack.streams)
+            return 0
+        gone = await self._outbox.acknowledge(ack.streams)
         self._acknowledged(ack.streams)
+        return gone

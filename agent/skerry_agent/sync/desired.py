@@ -1,7 +1,8 @@
 """Judges desired states: only a newer one, signed by the director for this device, is followed."""
 
+import asyncio
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Literal, NamedTuple
 
 import structlog
@@ -75,8 +76,26 @@ def _wrong_epoch(offered: Generation, trust_epoch: int) -> Refusal | None:
     return None
 
 
+class Taken(NamedTuple):
+    """What became of a desired state.
+
+    Attributes:
+        verdict: ``follow``: it was accepted. ``same``: it was accepted before.
+        desired: The state, unless it could not be read.
+        mark: Its generation and hash.
+    """
+
+    verdict: Literal["follow", "same"] | Refusal
+    desired: DesiredState | None = None
+    mark: GenerationMark | None = None
+
+
+Prepare = Callable[[DesiredState], Awaitable[None]]
+"""Does what has to be done before a state is followed; raises ``AgentError`` when it cannot be."""
+
+
 class DesiredHandler:
-    """Handles ``down/desired``.
+    """Handles ``down/desired``, and what comes by another way than MQTT. One at a time.
 
     Args:
         device: The device's id.
@@ -110,48 +129,71 @@ class DesiredHandler:
         self._refresher = refresher
         self._refusals = refusals
         self._accepted = accepted
+        self._one_at_a_time = asyncio.Lock()
 
     async def handle(self, data: bytes) -> None:
         """Follow, ignore or refuse one message."""
+        await self.take(data)
+
+    async def take(self, data: bytes, *, prepare: Prepare | None = None, may_refresh: bool = True) -> Taken:
+        """Follow, ignore or refuse one envelope.
+
+        Args:
+            data: The envelope.
+            prepare: Called with a state that is good, before it is followed.
+            may_refresh: Ask the controller for newer metadata where that could change the verdict.
+
+        Raises:
+            AgentError: From ``prepare``; the state was not followed.
+        """
+        async with self._one_at_a_time:
+            return await self._take(data, prepare, may_refresh=may_refresh)
+
+    async def _take(self, data: bytes, prepare: Prepare | None, *, may_refresh: bool) -> Taken:
         try:
-            payload = await self._open(data)
+            payload = await self._open(data, may_refresh=may_refresh)
             desired = decode_desired(payload)
-        except ProtocolError as error:
-            await self._refusals.record(EVENT, code_of(error), str(error), data)
-            return
-        except UsageError as error:
-            await self._refusals.record(EVENT, "nothing_trusted", str(error), data)
-            return
+        except (ProtocolError, UsageError) as error:
+            code = code_of(error) if isinstance(error, ProtocolError) else "nothing_trusted"
+            await self._refusals.record(EVENT, code, str(error), data)
+            return Taken(Refusal(code, str(error)))
         mark = GenerationMark(generation=desired.generation, sha256=hashlib.sha256(payload).hexdigest())
         held = self._engine.accepted
-        verdict = await self._judge(desired, mark, held)
+        verdict = await self._judge(desired, mark, held, may_refresh=may_refresh)
         if isinstance(verdict, Refusal):
             await self._refuse(verdict, data, mark, held)
-        elif verdict == "follow":
+            return Taken(verdict, desired, mark)
+        if prepare is not None:
+            await prepare(desired)
+        if verdict == "follow":
             self._clock.raise_floor(desired.issued_at, "desired state")
             try:
                 await self._engine.follow(desired, mark)
             except AgentError as error:
                 # Not accepted, so the next copy is tried again.
-                await self._refuse(Refusal("not_stored", str(error)), data, mark, held)
-                return
+                refusal = Refusal("not_stored", str(error))
+                await self._refuse(refusal, data, mark, held)
+                return Taken(refusal, desired, mark)
             log.info("desired_accepted", generation=str(mark.generation))
             self._accepted()
+        return Taken(verdict, desired, mark)
 
     async def _judge(
-        self, desired: DesiredState, mark: GenerationMark, held: GenerationMark | None
+        self, desired: DesiredState, mark: GenerationMark, held: GenerationMark | None, *, may_refresh: bool
     ) -> Literal["follow", "same"] | Refusal:
         verdict = judge(desired, mark, held, self._device, self._clock.now(), self._trust_epoch())
-        if isinstance(verdict, Refusal) and verdict.code == EPOCH_AHEAD:
+        if may_refresh and isinstance(verdict, Refusal) and verdict.code == EPOCH_AHEAD:
             await self._refresher.refresh("an epoch that is not known yet")
             verdict = judge(desired, mark, held, self._device, self._clock.now(), self._trust_epoch())
         return verdict
 
-    async def _open(self, data: bytes) -> bytes:
+    async def _open(self, data: bytes, *, may_refresh: bool) -> bytes:
         try:
             return self._open_down("desired", data)
         except SignatureError:
-            if not await self._refresher.refresh("a signature that no known director made"):
+            if not may_refresh or not await self._refresher.refresh(
+                "a signature that no known director made"
+            ):
                 raise
             return self._open_down("desired", data)
 

@@ -150,7 +150,7 @@ class Pump:
         )
         if not batches:
             return False
-        batch, data = await asyncio.to_thread(self._seal, batches[0], frame_bytes)
+        batch, data = await asyncio.to_thread(seal_batch, batches[0], self._device, self._signer, frame_bytes)
         if data is None:
             log.warning("record_too_large", name=batch.records[0].name, frame_bytes=frame_bytes)
             await self._outbox.give_up(batch.stream, batch.records[0].sequence)
@@ -167,16 +167,22 @@ class Pump:
             raise
         return True
 
-    def _seal(self, batch: PendingBatch, frame_bytes: int) -> tuple[PendingBatch, bytes | None]:
-        while True:
-            payload = encode_batch(batch.to_batch(self._device))
-            data = seal("records", payload, [self._signer], binary=True)
-            if len(data) <= frame_bytes:
-                return batch, data
-            smaller = batch.halved()
-            if smaller == batch:
-                return batch, None
-            batch = smaller
+
+def seal_batch(
+    batch: PendingBatch, device: str, signer: Signer, frame_bytes: int
+) -> tuple[PendingBatch, bytes | None]:
+    """The largest first part of a batch whose envelope fits a frame, and that envelope.
+
+    The envelope is None when a single entry does not fit.
+    """
+    while True:
+        data = seal("records", encode_batch(batch.to_batch(device)), [signer], binary=True)
+        if len(data) <= frame_bytes:
+            return batch, data
+        smaller = batch.halved()
+        if smaller == batch:
+            return batch, None
+        batch = smaller
 
 
 def _covered(stored: Sequence[Range], wanted: Range) -> bool:

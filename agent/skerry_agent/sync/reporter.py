@@ -79,6 +79,10 @@ class Reporter:
         self._wake.set()
         return CommandOutcome(ok=True)
 
+    def seal_next(self) -> bytes:
+        """The next report in its envelope, for another way than the session."""
+        return self._seal(msgspec.structs.replace(self._report(), counter=next(self._counter)))
+
     async def run(self) -> None:
         """Publish when something changed and every ``heartbeat_s``; never returns."""
         while True:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from skerry_agent.outbox import Outbox
 from skerry_agent.sync.acks import AckHandler
 from skerry_agent.sync.commands import CommandReceiver
-from skerry_agent.sync.desired import DesiredHandler
+from skerry_agent.sync.desired import DesiredHandler, Prepare, Taken
 from skerry_agent.sync.inbox import Inbox
 from skerry_agent.sync.limits import SyncLimits
 from skerry_agent.sync.ports import (
@@ -118,7 +118,7 @@ class SyncService:
         )
         self._pump = Pump(outbox, session, device=device, signer=signer, limits=limits)
         refusals = Refusals(outbox, limits.max_refusals_per_minute)
-        desired = DesiredHandler(
+        self._desired = DesiredHandler(
             device=device,
             open_down=open_down,
             clock=clock,
@@ -128,7 +128,7 @@ class SyncService:
             refusals=refusals,
             accepted=self._reporter.changed,
         )
-        acks = AckHandler(
+        self._acks = AckHandler(
             device=device,
             open_down=open_down,
             clock=clock,
@@ -147,7 +147,7 @@ class SyncService:
             refusals=refusals,
             limits=limits,
         )
-        handlers = {"desired": desired.handle, "ack": acks.handle, "command": receiver.handle}
+        handlers = {"desired": self._desired.handle, "ack": self._acks.handle, "command": receiver.handle}
         self._inboxes = {
             name: Inbox(
                 name, handle, max_messages=limits.max_inbox_messages, max_bytes=limits.max_inbox_bytes
@@ -187,6 +187,26 @@ class SyncService:
         """A controller asks for reports when it (re)connects: it missed what was sent while it was away."""
         self._pump.send_again()
         return await self._reporter.report_now(arguments)
+
+    async def take_desired(self, data: bytes, prepare: Prepare) -> Taken:
+        """Take a desired state that came by another way: the same checks, the same generations.
+
+        Args:
+            data: The director's envelope.
+            prepare: Called with a state that is good, before it is followed.
+
+        Raises:
+            AgentError: From ``prepare``; the state was not followed.
+        """
+        return await self._desired.take(data, prepare=prepare, may_refresh=False)
+
+    async def take_acknowledgement(self, data: bytes) -> int:
+        """Take an acknowledgement that came by another way; returns how many records it let go."""
+        return await self._acks.take(data)
+
+    def sealed_report(self) -> bytes:
+        """A report for another way than MQTT, signed; it counts among those of this boot."""
+        return self._reporter.seal_next()
 
     def report_changed(self) -> None:
         """Something that reports tell has changed (a callback for the update engine and others)."""

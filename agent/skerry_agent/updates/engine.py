@@ -68,6 +68,7 @@ class UpdateEngine:
         self._interrupts: set[str] = set()
         self._downloading: str | None = None
         self._told = 0.0
+        self._considered: GenerationMark | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
 
     @classmethod
@@ -167,6 +168,11 @@ class UpdateEngine:
         """That state itself."""
         return self._ledger.desired
 
+    @property
+    def considered(self) -> GenerationMark | None:
+        """The desired state that was held against every slot; from then on :meth:`reports` are about it."""
+        return self._considered
+
     async def follow(self, desired: DesiredState, mark: GenerationMark) -> None:
         """Store a desired state, whose signature, device and expiry were checked, and go after it.
 
@@ -243,6 +249,7 @@ class UpdateEngine:
 
     async def _intake(self) -> None:
         """Hold the desired state against every slot."""
+        mark = self._ledger.mark
         names = {*self._ledger.records, *(self._ledger.desired.slots if self._ledger.desired else ())}
         for slot in sorted(names):
             event = self._ledger.judge(slot)
@@ -256,6 +263,7 @@ class UpdateEngine:
             base = fresh(slot, wanted, self._ledger.generation, self._ledger.records.get(slot))
             reason = self._ledger.verdict(slot, wanted) if event == "held" else None
             await self._ledger.move(base, Go(event, {"reason": reason}), announced=event != "satisfied")
+        self._considered = mark
 
     async def _supersede(self, slot: str) -> None:
         record = self._ledger.records[slot]
