@@ -11,16 +11,11 @@ GUEST = 8  # guest time is in user time already
 
 
 class CpuTimes(NamedTuple):
-    """Clocks in seconds: of the wall, of all work on our cores, and of this process.
-
-    ``running`` is how many threads of the whole device run or want to run at this moment, without the one
-    that asks.
-    """
+    """Clocks in seconds: of the wall, of all work on our cores, and of this process."""
 
     wall: float
     busy: float
     own: float
-    running: int = 0
 
 
 class CpuClock:
@@ -47,13 +42,12 @@ class CpuClock:
             text = self._stat.read_text()
         except OSError:
             return None
-        ticks = running = 0
+        ticks = 0
         for line in text.splitlines()[1:]:
-            if line.startswith("cpu"):
-                name, *numbers = line.split()
-                if int(name[3:]) in self._cores:
-                    parts = [int(number) for number in numbers[:GUEST]]
-                    ticks += sum(parts) - sum(parts[FIRST_IDLE:AFTER_IDLE])
-            elif line.startswith("procs_running"):
-                running = int(line.split()[1]) - 1
-        return CpuTimes(time.monotonic(), ticks * self._tick_s, time.process_time(), max(0, running))
+            if not line.startswith("cpu"):
+                break  # what follows is long
+            name, *numbers = line.split()
+            if int(name[3:]) in self._cores:
+                parts = [int(number) for number in numbers[:GUEST]]
+                ticks += sum(parts) - sum(parts[FIRST_IDLE:AFTER_IDLE])
+        return CpuTimes(time.monotonic(), ticks * self._tick_s, time.process_time())

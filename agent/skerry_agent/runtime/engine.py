@@ -224,12 +224,17 @@ class Engine:
     def _take_places(self) -> bool:
         """Wait for work, and give free places to those whose turn it is; False when the engine is closed."""
         expired: list[JobState] = []
+        rested = False
         with self._wakeup:
             while not (self._queue or self._batcher.places or self._embedder or self._closed):
+                rested = True
                 self._embedder.rest()
                 self._wakeup.wait()
             if self._closed:
                 return False
+        if rested and self._threads is not None:
+            self._threads.before_burst()
+        with self._wakeup:
             if self._queue:
                 expired = self._queue.expired(time.perf_counter())
                 held = self._batcher.held_by()

@@ -20,7 +20,7 @@ class GovernorLimits:
 
     Attributes:
         window_s: The others' load is measured over at least this time.
-        max_window_s: A longer time between two readings says nothing of now: the engine had nothing to do.
+        probe_s: So long it looks before it begins with fewer threads than it ended with.
         lower_cores: Load of the others, in cores, that may share a core with one of our threads.
         raise_cores: Under this load one more thread may come back. The space between keeps it steady.
         raise_after_s: So long that has to hold; it doubles each time that a raise turns out wrong.
@@ -28,7 +28,7 @@ class GovernorLimits:
     """
 
     window_s: float = 0.2
-    max_window_s: float = 2.0
+    probe_s: float = 0.03
     lower_cores: float = 0.5
     raise_cores: float = 0.3
     raise_after_s: float = 1.0
@@ -61,6 +61,11 @@ class ThreadGovernor:
         self._room_since: float | None = None
         self._raised_at = float("-inf")
 
+    @property
+    def probe_s(self) -> float:
+        """How long to look when ``resume`` is in doubt, in seconds."""
+        return self._limits.probe_s
+
     def due(self, wall: float) -> bool:
         """Whether a reading is wanted at this monotonic time, in seconds."""
         return self._last is None or wall - self._last.wall >= self._limits.window_s
@@ -68,24 +73,48 @@ class ThreadGovernor:
     def observe(self, now: CpuTimes) -> int:
         """Take a reading; return how many threads to use from now on."""
         before, self._last = self._last, now
-        if before is None or not 0 < (wall := now.wall - before.wall) <= self._limits.max_window_s:
-            self._begin(now.running)
+        if before is None or now.wall <= before.wall:
             return self.threads
-        others = (now.busy - before.busy) - (now.own - before.own)
-        self.others_cores = max(0.0, others / wall)
-        free = self._cores - self.others_cores
+        free = self._free(before, now)
         if self.threads > 1 and free < self.threads - self._limits.lower_cores:
-            self._lower(now.wall, max(1, int(free + self._limits.lower_cores)))
+            self._lower(now.wall, self._fitting(free))
         elif self.threads < self._max and free >= self.threads + 1 - self._limits.raise_cores:
             self._consider_raise(now.wall)
         else:
             self._room_since = None
         return self.threads
 
-    def _begin(self, running: int) -> None:
-        """With nothing measured, the moment has to do; it only ever lowers, since a raise costs more."""
+    def resume(self, now: CpuTimes) -> bool:
+        """Take a reading after a pause of the engine: room that the others left meanwhile is taken at once.
+
+        Returns:
+            Whether they left less than is in use. That may be over, so it is for ``probed`` to say.
+        """
+        before = self._last
+        if before is None or now.wall - before.wall < self._limits.window_s:
+            return False
+        self._last = now
         self._room_since = None
-        self._set(min(self.threads, max(1, self._cores - running)))
+        fitting = self._fitting(self._free(before, now))
+        if fitting > self.threads and now.wall - before.wall >= self._raise_after_s:
+            self._raised_at = now.wall
+            self._set(fitting)
+        return fitting < self.threads
+
+    def probed(self, now: CpuTimes) -> None:
+        """Take a reading shortly after ``resume`` had a doubt, with nothing of our own in between."""
+        before, self._last = self._last, now
+        if before is not None and now.wall > before.wall:
+            self._set(self._fitting(self._free(before, now)))
+
+    def _free(self, before: CpuTimes, now: CpuTimes) -> float:
+        """Cores that the others left between two readings."""
+        others = (now.busy - before.busy) - (now.own - before.own)
+        self.others_cores = max(0.0, others / (now.wall - before.wall))
+        return self._cores - self.others_cores
+
+    def _fitting(self, free: float) -> int:
+        return max(1, min(self._max, int(free + self._limits.lower_cores)))
 
     def _lower(self, now: float, threads: int) -> None:
         limits = self._limits
@@ -144,6 +173,16 @@ class ThreadControl:
         """The temperature when last read; 0 when nobody looks."""
         return self._heat.celsius if self._heat is not None else 0.0
 
+    def before_burst(self) -> None:
+        """Look, when the engine begins to work after a pause, and act."""
+        if self._clock is None or (now := self._clock.read()) is None:
+            return
+        if self._governor.resume(now):
+            time.sleep(self._governor.probe_s)
+            if (now := self._clock.read()) is not None:
+                self._governor.probed(now)
+        self._apply()
+
     def after_step(self, step_s: float) -> None:
         """Look, when it is time, and act; costs next to nothing otherwise.
 
@@ -154,13 +193,17 @@ class ThreadControl:
             times = self._clock.read()
             if times is not None:
                 self._governor.observe(times)
-        threads = self._governor.threads
         if self._heat is not None:
             self._heat.look()
+        self._apply()
+        if self._heat is not None and self._heat.pause:
+            time.sleep(self._heat.pause_s(step_s))
+
+    def _apply(self) -> None:
+        threads = self._governor.threads
+        if self._heat is not None:
             threads = min(threads, self._heat.threads)
         if threads != self.threads:
             self.threads = threads
             self.changes += 1
             self._set_threads(threads)
-        if self._heat is not None and self._heat.pause:
-            time.sleep(self._heat.pause_s(step_s))

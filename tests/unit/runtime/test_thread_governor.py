@@ -67,15 +67,36 @@ def test_a_neighbour_that_comes_and_goes_makes_it_patient() -> None:
     assert governor.changes < 20
 
 
-def test_a_pause_of_the_engine_says_nothing() -> None:
-    device = _Device(ThreadGovernor(2, cores=2))
-    assert device.spend(60, others_cores=2, window_s=30) == [2, 2]
-
-
-def test_the_first_reading_goes_by_who_wants_to_run_at_that_moment() -> None:
+def test_room_in_a_pause_is_taken_at_once() -> None:
     governor = ThreadGovernor(4, cores=4)
-    assert governor.observe(CpuTimes(0, 0, 0, running=3)) == 1
-    assert governor.observe(CpuTimes(60, 0, 0, running=0)) == 1  # raised by measurement only
+    device = _Device(governor)
+    device.spend(1, others_cores=3)
+    assert governor.threads == 1
+    assert not governor.resume(CpuTimes(31, 7, 1))
+    assert governor.threads == 4
+
+
+def test_a_neighbour_in_a_pause_counts_when_it_is_still_there() -> None:
+    governor = ThreadGovernor(2, cores=2)
+    governor.observe(CpuTimes(0, 0, 0))
+    assert governor.resume(CpuTimes(30, 30, 0))
+    assert governor.threads == 2
+    governor.probed(CpuTimes(30.03, 30.0, 0))
+    assert governor.threads == 2
+    assert governor.resume(CpuTimes(60, 60, 0))
+    governor.probed(CpuTimes(60.03, 60.03, 0))
+    assert governor.threads == 1
+
+
+def test_a_short_pause_is_none() -> None:
+    governor = ThreadGovernor(2, cores=2)
+    governor.observe(CpuTimes(0, 0, 0))
+    assert not governor.resume(CpuTimes(0.1, 0.2, 0))
+    assert governor.threads == 2
+
+
+def test_a_first_reading_has_nothing_to_say() -> None:
+    assert ThreadGovernor(4, cores=4).observe(CpuTimes(50, 500, 1)) == 4
 
 
 def test_readings_are_wanted_once_a_window() -> None:
@@ -90,14 +111,13 @@ def test_the_clock_counts_the_work_on_our_cores_only(tmp_path: Path) -> None:
     stat = tmp_path / "stat"
     stat.write_text(
         "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 100 1 20 5000 50 2 3 4 100 0\ncpu1 7 0 0 9 0 0 0 0 0 0\n"
-        "intr 1 2\nprocs_running 3\n"
+        "intr 1 2\n"
     )
     clock = CpuClock(stat, frozenset({0}))
     times = clock.read()
     assert times is not None
     assert times.busy == 1.3
     assert times.own > 0
-    assert times.running == 2
     assert clock.cores == 1
 
 
