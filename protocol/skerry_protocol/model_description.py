@@ -61,6 +61,8 @@ class MemoryNeed(msgspec.Struct, frozen=True):
     """The process itself, with the tables of the vocabulary."""
     vectors_bytes: int = 0
     """A second context, which is there while texts are made into vectors."""
+    parked_bytes: int = 0
+    """Copies of cells of prefixes that nobody uses at the moment."""
 
     @property
     def loaded_bytes(self) -> int:
@@ -70,7 +72,7 @@ class MemoryNeed(msgspec.Struct, frozen=True):
     @property
     def later_bytes(self) -> int:
         """What requests add to that."""
-        return self.compute_bytes + self.vectors_bytes
+        return self.compute_bytes + self.vectors_bytes + self.parked_bytes
 
     @property
     def total_bytes(self) -> int:
@@ -78,13 +80,14 @@ class MemoryNeed(msgspec.Struct, frozen=True):
         return self.loaded_bytes + self.later_bytes
 
     def __str__(self) -> str:
-        """``402 MiB (weights 241, KV cache 48, compute 60, process 53, vectors 0)``."""
+        """``402 MiB (weights 241, KV cache 48, compute 60, process 53, vectors 0, parked 0)``."""
         parts = (
             ("weights", self.weights_bytes),
             ("KV cache", self.cache_bytes),
             ("compute", self.compute_bytes),
             ("process", self.process_bytes),
             ("vectors", self.vectors_bytes),
+            ("parked", self.parked_bytes),
         )
         shown = ", ".join(f"{name} {size / _MIB:.0f}" for name, size in parts)
         return f"{self.total_bytes / _MIB:.0f} MiB ({shown})"
@@ -135,6 +138,7 @@ class ModelDescription(msgspec.Struct, frozen=True):
         batch_tokens: int = DEFAULT_BATCH_TOKENS,
         sequences: int = DEFAULT_SEQUENCES,
         vectors_tokens: int = 0,
+        parked_tokens: int = 0,
     ) -> MemoryNeed:
         """Resident bytes of a runner, by purpose: on the CPU, weights mapped, with flash attention.
 
@@ -147,6 +151,7 @@ class ModelDescription(msgspec.Struct, frozen=True):
             batch_tokens: Tokens that one step computes at most.
             sequences: Sequences that the cache knows; llama.cpp keeps a row of logits for each.
             vectors_tokens: The longest text of which vectors are made, in tokens; 0 for none.
+            parked_tokens: Tokens of prefixes that lie outside the cache, at most.
         """
         batch = min(batch_tokens, cache_tokens)
         token_bytes = BPE_TOKEN_BYTES if self.tokenizer == "gpt2" else TOKEN_BYTES
@@ -161,6 +166,7 @@ class ModelDescription(msgspec.Struct, frozen=True):
             process_bytes=RUNNER_BYTES + self.vocabulary_size * (token_bytes + logit_bytes),
             vectors_bytes=self.kv_bytes_per_token * vectors_tokens
             + step * (vectors_token_bytes + MASK_BYTES * vectors_tokens),
+            parked_bytes=self.kv_bytes_per_token * parked_tokens,
         )
 
     def estimate_memory_bytes(self, *, context_tokens: int, batch_tokens: int = DEFAULT_BATCH_TOKENS) -> int:
@@ -169,6 +175,7 @@ class ModelDescription(msgspec.Struct, frozen=True):
             cache_tokens=context_tokens * DEFAULT_CACHE_CONTEXTS,
             batch_tokens=batch_tokens,
             vectors_tokens=context_tokens,
+            parked_tokens=context_tokens // 2,
         )
         return need.total_bytes
 

@@ -4,6 +4,7 @@ Its cache keeps the rules of llama.cpp's: cells are finite, positions follow eac
 shares another's cells sees what that one put there.
 """
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -124,14 +125,17 @@ class ScriptedModel:
         self._collect()
 
     def save_state(self, sequence: int) -> bytearray:
-        return bytearray(str(self.text_of(sequence)), "ascii")
+        held = sorted(cell[sequence] for cell in self.cells if sequence in cell)
+        assert 0 < len(held) <= self.max_saved_tokens
+        return bytearray(json.dumps(held), "ascii")
 
-    def load_state(self, sequence: int, state: memoryview, length: int) -> bool:
-        tokens = [int(token) for token in bytes(state).decode()[1:-1].split(",")]
-        if len(tokens) != length:
+    def load_state(self, sequence: int, state: memoryview, start: int, end: int) -> bool:
+        held = [(position, token) for position, token in json.loads(bytes(state))]
+        if [position for position, _ in held] != list(range(start, end)):
             return False
-        assert not self.text_of(sequence)
-        self.cells += [{sequence: (position, token)} for position, token in enumerate(tokens)]
+        assert not any(sequence in cell for cell in self.cells)
+        assert len(self.cells) + len(held) <= self.kv_tokens
+        self.cells += [{sequence: cell} for cell in held]
         return True
 
     def _collect(self) -> None:

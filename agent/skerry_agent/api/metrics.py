@@ -72,6 +72,7 @@ ENGINE_GAUGES = {
     "kv_tokens": "Cells of the KV cache, one a token.",
     "kv_used": "Cells of the KV cache that are held.",
     "cached_prefixes": "Sequences that are kept for others to begin with.",
+    "parked_tokens": "Tokens of prefixes that lie outside the cache, in memory.",
     "threads": "Threads of the engine now.",
     "others_cores": "Load of the device's other processes, in cores.",
     "chunk_tokens": "Prompt tokens in one step, as adapted.",

@@ -31,6 +31,7 @@ from skerry_agent.runtime.wire import Cancelled, Detokenize, Failed, FromRunner,
 # some 100 kB of text. This is address space; only what is used becomes memory.
 THREAD_STACK_BYTES = 256 * 1024 * 1024
 STATS_INTERVAL_S = 1.0
+STEPS_BETWEEN_PARKING = 8
 MAX_GUESSING_STEP = 9  # two answers and the largest guess
 
 
@@ -43,12 +44,14 @@ class EngineOptions:
         step_target_s: How long a step with pieces of prompts may take, in seconds.
         share_prefixes: Between whom prefixes are shared: all, requests of one client, or nobody.
         speculate: Guess tokens from the text before where measurements say that it pays.
+        parked_tokens: Tokens of prefixes that are kept outside the cache, in memory.
     """
 
     slots: int = 8
     step_target_s: float = 0.08
     share_prefixes: ShareScope = "all"
     speculate: bool = True
+    parked_tokens: int = 0
 
 
 class Engine:
@@ -83,7 +86,9 @@ class Engine:
         self._threads = threads
         self._slots = options.slots
         saves = store is not None and options.share_prefixes != "off" and model.shares
-        self._kv = KvCache(model, spare=saves)
+        self._kv = KvCache(
+            model, spare=saves or options.parked_tokens > 0, max_parked_tokens=options.parked_tokens
+        )
         self._stats = EngineStats(kv_tokens=model.kv_tokens)
         self._batcher = Batcher(
             model,
@@ -107,6 +112,7 @@ class Engine:
         self._queue: FairQueue[JobState] = FairQueue()
         self._closed = False
         self._stats_due = 0.0
+        self._parking_due = 0
 
     def start(self) -> list[threading.Thread]:
         """Start the engine's threads; they end after ``close``, and never keep the process alive."""
@@ -201,6 +207,9 @@ class Engine:
             if self._threads is not None:
                 self._threads.after_step(time.perf_counter() - began)
             self._send_stats()
+            if self._stats.steps >= self._parking_due:
+                self._parking_due = self._stats.steps + STEPS_BETWEEN_PARKING
+                self._kv.park_idle()
             if self._saver is not None:
                 self._saver.look(busy=bool(self._batcher.places or self._queue))
 
@@ -274,6 +283,7 @@ class Engine:
         stats.active = len(self._batcher.active)
         stats.kv_used = self._kv.used
         stats.cached_prefixes = self._kv.cached_prefixes
+        stats.parked_tokens = self._kv.parked_tokens
         stats.evicted_tokens = self._kv.evicted
         if self._threads is not None:
             stats.threads, stats.thread_changes = self._threads.threads, self._threads.changes

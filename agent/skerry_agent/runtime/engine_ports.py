@@ -98,8 +98,8 @@ class Model(Vocabulary, Protocol):
     def save_state(self, sequence: int) -> bytearray:
         """What the cache holds of a sequence."""
 
-    def load_state(self, sequence: int, state: memoryview, length: int) -> bool:
-        """Fill an empty sequence; False, and it is empty still, when the state does not fit."""
+    def load_state(self, sequence: int, state: memoryview, start: int, end: int) -> bool:
+        """Fill an empty sequence's positions; False, and it is empty still, when the state does not fit."""
 
     def cut(self, sequence: int, length: int) -> None:
         """Keep the first ``length`` tokens of a sequence; 0 frees it."""

@@ -16,7 +16,7 @@ from skerry_agent.runtime.heat_guard import HeatGuard
 from skerry_agent.runtime.llama_context import ContextOptions, LlamaContext
 from skerry_agent.runtime.llama_embed_context import LlamaEmbedContext
 from skerry_agent.runtime.llama_model import LlamaModel
-from skerry_agent.runtime.memory_need import sequences
+from skerry_agent.runtime.memory_need import parked_tokens, sequences
 from skerry_agent.runtime.prefix_store import PrefixStore, StoreLimits
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.thread_governor import ThreadControl, ThreadGovernor
@@ -65,6 +65,7 @@ def load_engine(
             step_target_s=load.step_target_s,
             share_prefixes=load.share_prefixes,
             speculate=load.speculate and load.batch_tokens >= MIN_GUESSING_BATCH,
+            parked_tokens=parked_tokens(context.context_tokens, _kept(load, model)),
         ),
         store=_prefix_store(load),
     )
@@ -77,15 +78,20 @@ def load_engine(
 
 def _context_options(load: Load, model: LlamaModel) -> ContextOptions:
     context_tokens = min(load.context_tokens, model.train_context_tokens or load.context_tokens)
-    kept = load.max_prefixes if load.share_prefixes != "off" and model.unshareable is None else 0
+    kept = _kept(load, model)
     return ContextOptions(
         context_tokens=context_tokens,
         kv_tokens=load.kv_tokens or context_tokens * AUTO_KV_CONTEXTS,
         batch_tokens=max(load.batch_tokens, load.slots),
-        sequences=sequences(load.slots, kept, saves=bool(load.prefix_folder)),
+        sequences=sequences(load.slots, kept)),
         outputs=max(load.slots, MIN_GUESSING_BATCH),
         threads=load.threads,
     )
+
+
+def _kept(load: Load, model: LlamaModel) -> int:
+    """How many prefixes stay in the cache for others to begin with."""
+    return load.max_prefixes if load.share_prefixes != "off" and model.unshareable is None else 0
 
 
 def _thread_control(load: Load, context: LlamaContext) -> ThreadControl | None:

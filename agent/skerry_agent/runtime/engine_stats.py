@@ -25,6 +25,7 @@ class EngineStats(msgspec.Struct):
         kv_tokens: Cells of the cache.
         kv_used: Cells that are held.
         cached_prefixes: Sequences that are kept for others to begin with.
+        parked_tokens: Tokens of prefixes that lie outside the cache, in memory.
         threads: Threads now.
         thread_changes: How often that number changed.
         others_cores: Load of the device's other processes, in cores, as last measured.
@@ -50,6 +51,7 @@ class EngineStats(msgspec.Struct):
     kv_tokens: int = 0
     kv_used: int = 0
     cached_prefixes: int = 0
+    parked_tokens: int = 0
     threads: int = 0
     thread_changes: int = 0
     others_cores: float = 0.0

@@ -1,7 +1,8 @@
 """Who holds which cells of the model's cache: running sequences, and prefixes that others may begin with.
 
-The counting is exact, so that llama.cpp is never asked for cells that it does not have. Only metadata moves
-here: sharing a prefix marks its cells as belonging to one more sequence.
+The counting is exact, so that llama.cpp is never asked for cells that it does not have. Sharing a prefix
+moves only metadata: its cells are marked as belonging to one more sequence. Prefixes that nobody used for a
+moment are parked: copied into memory, and back when a request begins with them.
 """
 
 import contextlib
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from skerry_agent.runtime.parked_prefixes import PARK_AFTER_S, ParkedPrefixes, States
 from skerry_agent.runtime.prefix_tree import Node, common_length, find
 
 MIN_SHARED_TOKENS = 8
@@ -23,18 +25,12 @@ MIN_EVICTED_TOKENS = 64
 Lend = Callable[[int], contextlib.AbstractContextManager[int | None]]
 
 
-class Cells(Protocol):
+class Cells(States, Protocol):
     """The part of the model that is used here."""
 
     kv_tokens: int
     sequences: int
     shares: bool
-
-    def share(self, source: int, target: int, start: int, end: int) -> None:
-        """Let ``target`` hold the cells of ``source`` at these positions as well, in place of its own."""
-
-    def cut(self, sequence: int, length: int) -> None:
-        """Keep the first ``length`` tokens of a sequence; 0 frees it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -66,7 +62,8 @@ class KvCache:
     Args:
         cells: The model.
         clock: Monotonic time in seconds.
-        spare: Keep one sequence back for ``hot``, which without it can lend none.
+        spare: Keep one sequence back for ``hot``, which without it can lend none, and for parking.
+        max_parked_tokens: The most tokens that lie parked; 0 parks none, as without a spare sequence.
 
     Attributes:
         used: Cells that are held by somebody.
@@ -74,7 +71,12 @@ class KvCache:
     """
 
     def __init__(
-        self, cells: Cells, clock: Callable[[], float] = time.monotonic, *, spare: bool = False
+        self,
+        cells: Cells,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        spare: bool = False,
+        max_parked_tokens: int = 0,
     ) -> None:
         self._cells = cells
         self._clock = clock
@@ -83,6 +85,7 @@ class KvCache:
         self._roots: dict[str, Node] = {}
         self._cached: dict[int, Node] = {}
         self._running: set[int] = set()
+        self._parked = ParkedPrefixes(cells, self._spare, max_parked_tokens)
         self.used = 0
         self.evicted = 0
 
@@ -90,6 +93,11 @@ class KvCache:
     def free_cells(self) -> int:
         """Cells that nobody holds."""
         return self._cells.kv_tokens - self.used
+
+    @property
+    def parked_tokens(self) -> int:
+        """Tokens whose cells lie copied in memory."""
+        return self._parked.tokens
 
     @property
     def cached_prefixes(self) -> int:
@@ -117,19 +125,23 @@ class KvCache:
             domain = None
         if not self._free and not self._evict_sequence():
             return None
-        node = self._match(tokens, domain)
+        node, length = self._match(tokens, domain)
+        parked: list[Node] = []
+        while node.parked is not None and node.parent is not None:
+            parked.append(node)
+            node = node.parent
         number = self._free.pop()
         if node.end:
-            source = node.holder()
-            if source is None:
-                raise RuntimeError("a node of the prefix tree has no holder")
-            self._cells.share(source, number, 0, node.end)
-            for each in node.up():
-                each.hits += 1
-                each.used = self._clock()
+            self._cells.share(self._holder(node), number, 0, node.end)
         node.ends.add(number)
         self._running.add(number)
-        return Held(number, domain, node)
+        held = Held(number, domain, node)
+        while parked and self._thaw(held, parked.pop(), length):
+            pass
+        for each in held.node.up():
+            each.hits += 1
+            each.used = self._clock()
+        return held
 
     def begin_empty(self, domain: str) -> Held | None:
         """Start a sequence with nothing of what is known, whose tokens others may share later."""
@@ -151,7 +163,7 @@ class KvCache:
             while stack:
                 node = stack.pop()
                 hotter = [child for child in node.children.values() if child.hits >= min_hits]
-                stack += hotter
+                stack += [child for child in hotter if child.parked is None]
                 if node.parent is not None and not hotter and node.end >= min_tokens:
                     yield domain, node.path(), functools.partial(self._lend, node)
 
@@ -175,14 +187,22 @@ class KvCache:
             root = self._roots[domain] = Node([], 0, None, 0.0)
         return root
 
-    def _match(self, tokens: list[int], domain: str | None) -> Node:
+    def _match(self, tokens: list[int], domain: str | None) -> tuple[Node, int]:
+        """Where in the tree these tokens are known up to, and how many; a parked node may know more."""
         if domain is None:
-            return Node([], 0, None, 0.0)
+            return Node([], 0, None, 0.0), 0
         root = self._root(domain)
         node, length = find(root, tokens[:-1])
         if length < MIN_SHARED_TOKENS:
-            return root
-        return node if node.end == length else node.split(length - node.start)
+            return root, 0
+        whole = node.end == length or node.parked is not None
+        return node if whole else node.split(length - node.start), length
+
+    def _holder(self, node: Node) -> int:
+        source = node.holder()
+        if source is None:
+            raise RuntimeError("a node of the prefix tree has no holder")
+        return source
 
     def grow(self, held: Held, tokens: int) -> None:
         """Count cells that the next step will fill (or, with a negative number, has not filled)."""
@@ -201,13 +221,14 @@ class KvCache:
                 return
             # Somebody else computed the same: hold those cells, and give ours back.
             common = common_length(child.tokens, rest)
+            parked = child.parked is not None
             target = child if common == len(child.tokens) else child.split(common)
-            source = target.holder()
-            if source is None:
-                raise RuntimeError("a node of the prefix tree has no holder")
-            self._cells.share(source, held.number, target.start, target.end)
             held.own -= common
-            self.used -= common
+            if parked:  # our cells take the place of the copy
+                self._parked.drop_copy(target)
+            else:
+                self._cells.share(self._holder(target), held.number, target.start, target.end)
+                self.used -= common
             self._move(held, target)
 
     def _attach(self, held: Held, rest: list[int]) -> None:
@@ -239,7 +260,7 @@ class KvCache:
         self._running.remove(held.number)
         self.used -= held.own
         node = held.node
-        if node.parent is None or node.children or len(node.ends) > 1:
+        if node.parent is None or not node.edge or len(node.ends) > 1:
             self._cells.cut(held.number, 0)
             node.ends.discard(held.number)
             self._free.append(held.number)
@@ -255,15 +276,29 @@ class KvCache:
             leaf = self._least_valuable()
             if leaf is None:
                 return False
-            self._evict(leaf, max(cells - self.free_cells, MIN_EVICTED_TOKENS))
+            self._give_up(leaf, max(cells - self.free_cells, MIN_EVICTED_TOKENS))
         return True
+
+    def park_idle(self) -> None:
+        """Park one prefix, or a piece of it, that nobody uses now."""
+        if not self._parked.piece_tokens:
+            return
+        since = self._clock() - PARK_AFTER_S
+        idle = (node for node in self._idle() if node.used <= since)
+        leaf = min(idle, key=lambda node: node.used, default=None)
+        if leaf is not None:
+            self._give_up(leaf, len(leaf.tokens))
+
+    def _idle(self) -> Iterator[Node]:
+        """Nodes whose cells somebody holds, but nobody who runs, and beneath which are none such."""
+        return (node for node in self._cached.values() if node.edge and not node.ends & self._running)
 
     def _evict_sequence(self) -> bool:
         while not self._free:
             leaf = self._least_valuable()
             if leaf is None:
                 return False
-            self._evict(leaf, len(leaf.tokens))
+            self._give_up(leaf, len(leaf.tokens))
         return True
 
     def _least_valuable(self) -> Node | None:
@@ -271,37 +306,70 @@ class KvCache:
 
         The cost of one token grows a little with its place, since it looks at all before it.
         """
-        now = self._clock()
-        leaves = [
-            node for node in self._cached.values() if not node.children and not node.ends & self._running
-        ]
+        return min(self._idle(), key=self._value, default=None)
 
-        def value(node: Node) -> float:
-            cost = 1.0 + node.end / self._cells.kv_tokens
-            return float(cost * (1 + node.hits) * 0.5 ** ((now - node.used) / HALF_LIFE_S))
+    def _value(self, node: Node) -> float:
+        cost = 1.0 + node.end / self._cells.kv_tokens
+        return float(cost * (1 + node.hits) * 0.5 ** ((self._clock() - node.used) / HALF_LIFE_S))
 
-        return min(leaves, key=value, default=None)
+    def _give_up(self, leaf: Node, tokens: int) -> None:
+        """Take the cells of the last tokens of a leaf, or of the whole leaf; a copy may stay."""
+        piece = self._parked.piece_tokens
+        tokens = min(tokens, len(leaf.tokens), piece or len(leaf.tokens))
+        if tokens < len(leaf.tokens):
+            leaf.split(len(leaf.tokens) - tokens)
+        if piece:
+            self._parked.put(leaf, self._holder(leaf))
+        self.used -= tokens
+        self._retreat(leaf)
+        if not piece:
+            self._remove(leaf)
+        while (worst := self._parked.overflow(self._value)) is not None:
+            self._parked.drop_copy(worst)
+            self._remove(worst)
 
-    def _evict(self, leaf: Node, tokens: int) -> None:
-        """Take the last tokens of a leaf, or the whole leaf."""
-        keep = max(0, len(leaf.tokens) - tokens)
-        self.used -= len(leaf.tokens) - keep
-        self.evicted += len(leaf.tokens) - keep
-        parent = leaf.parent
-        if keep or parent is None:
-            leaf.tokens = leaf.tokens[:keep]
-            for number in leaf.ends:
-                self._cells.cut(number, leaf.end)
-            return
-        number = next(iter(leaf.ends))  # a leaf keeps one cached sequence only, see ``finish``
-        if parent.parent is None or len(parent.children) > 1 or parent.ends:
-            self._drop(number)
-        else:
-            leaf.ends.discard(number)
-            parent.ends.add(number)
-            self._cached[number] = parent
-            self._cells.cut(number, parent.end)
+    def _remove(self, leaf: Node) -> None:
+        self.evicted += len(leaf.tokens)
         leaf.remove()
+
+    def _retreat(self, leaf: Node) -> None:
+        """Let the one cached sequence that ends in a leaf go, or end where the leaf's parent does."""
+        number = next(iter(leaf.ends))  # a leaf keeps one cached sequence only, see ``finish``
+        parent = leaf.parent
+        others = parent is None or any(
+            child is not leaf and child.parked is None for child in parent.children.values()
+        )
+        if parent is None or parent.parent is None or others or parent.ends:
+            self._drop(number)
+            return
+        leaf.ends.discard(number)
+        parent.ends.add(number)
+        self._cached[number] = parent
+        self._cells.cut(number, parent.end)
+
+    def _thaw(self, held: Held, node: Node, length: int) -> bool:
+        """Have a parked node's cells again, as far as ``length``; False when that does not work.
+
+        Args:
+            held: A sequence that ends at the node's parent; afterwards at the node.
+            node: The node; what is parked beneath it stays so.
+            length: How many tokens are wanted in all.
+        """
+        copy = node.parked
+        if copy is None:  # it was pushed out meanwhile
+            return False
+        if not self._parked.hold(node, lambda: self.make_room(copy.end - copy.start)):
+            return False
+        taken = self._parked.take(node, held.number, min(length, node.end))
+        if taken is None:
+            for lost in list(node.down()):
+                self._parked.drop_copy(lost)
+                self._remove(lost)
+            return False
+        self.used += len(taken.tokens)
+        self._move(held, taken)
+        held.length = taken.end
+        return True
 
     def _drop(self, number: int) -> None:
         """Free a cached sequence whose cells others hold, or which are gone."""

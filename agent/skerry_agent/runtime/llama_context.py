@@ -235,8 +235,10 @@ class LlamaContext:
             raise RuntimeError("llama.cpp did not give the state of a sequence")
         return state
 
-    def load_state(self, sequence: int, state: memoryview, length: int) -> bool:
+    def load_state(self, sequence: int, state: memoryview, start: int, end: int) -> bool:
         """Fill an empty sequence with what ``save_state`` gave; False, and it is empty, when that fails.
+
+        The state has to be of these positions.
 
         llama.cpp ends the process on a state that is not whole: check its digest before.
         """
@@ -247,7 +249,7 @@ class LlamaContext:
             lib.llama_memory_seq_pos_min(self._memory, sequence),
             lib.llama_memory_seq_pos_max(self._memory, sequence),
         )
-        if taken == len(state) and ends == (0, length - 1):
+        if taken == len(state) and ends == (start, end - 1):
             return True
         self.cut(sequence, 0)
         return False

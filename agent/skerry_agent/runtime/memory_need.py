@@ -19,21 +19,25 @@ def predict_need(description: object, path: Path, options: RunnerOptions) -> Mem
     """
     if not isinstance(description, ModelDescription):
         return MemoryNeed(weights_bytes=_size(path), cache_bytes=0, compute_bytes=0, process_bytes=0)
+    context = _context(options, description.context_length)
+    kept = options.max_prefixes if options.share_prefixes != "off" else 0
     return description.memory_need(
         cache_tokens=cache_tokens(options, description.context_length),
         batch_tokens=max(options.batch_tokens, options.slots),
-        sequences=sequences(
-            options.slots,
-            options.max_prefixes if options.share_prefixes != "off" else 0,
-            saves=options.prefix_folder is not None,
-        ),
-        vectors_tokens=_context(options, description.context_length),
+        sequences=sequences(options.slots, kept),
+        vectors_tokens=context,
+        parked_tokens=parked_tokens(context, kept),
     )
 
 
-def sequences(slots: int, kept: int, *, saves: bool) -> int:
-    """How many sequences the cache knows: those that run, kept prefixes, and one to save prefixes from."""
-    return slots + kept + (1 if kept and saves else 0)
+def sequences(slots: int, kept: int) -> int:
+    """How many sequences the cache knows: those that run, kept prefixes, and one to copy prefixes from."""
+    return slots + kept + (1 if kept else 0)
+
+
+def parked_tokens(context_tokens: int, kept: int) -> int:
+    """Tokens of prefixes of which copies lie in memory, at most: half a context, where prefixes are kept."""
+    return context_tokens // 2 if kept else 0
 
 
 def cache_tokens(options: RunnerOptions, trained_tokens: int) -> int:

@@ -45,6 +45,7 @@ class RunnerOptions:
         share_prefixes: Who may begin with a prefix that somebody else's request left in the cache: all,
             requests of the same client, or nobody. What is shared is felt in the time that an answer takes.
         adapt_threads: Use fewer threads while other processes need the cores.
+        huge_pages: Ask the kernel for huge pages for the cache and the buffers.
         speculate: Guess tokens from the text before where measurements say that it pays.
         max_celsius: From this temperature of the device on the engine gets slower; 0 for no limit.
         nice: Added to the niceness of the process.
@@ -65,6 +66,7 @@ class RunnerOptions:
     step_target_s: float = 0.08
     share_prefixes: Literal["all", "client", "off"] = "all"
     adapt_threads: bool = True
+    huge_pages: bool = True
     speculate: bool = True
     max_celsius: float = 0.0
     nice: int = 0

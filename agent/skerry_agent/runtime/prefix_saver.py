@@ -29,8 +29,8 @@ class States(Protocol):
     def save_state(self, sequence: int) -> bytearray:
         """What llama.cpp holds of a sequence."""
 
-    def load_state(self, sequence: int, state: memoryview, length: int) -> bool:
-        """Fill an empty sequence; False, and it is empty still, when llama.cpp does not take the state."""
+    def load_state(self, sequence: int, state: memoryview, start: int, end: int) -> bool:
+        """Fill an empty sequence's positions; False, and it is empty still, when the state does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class PrefixSaver:
         held = self._kv.begin_empty(head.domain)
         if held is None:
             return False
-        if not self._states.load_state(held.number, state, len(head.tokens)):
+        if not self._states.load_state(held.number, state, 0, len(head.tokens)):
             self._store.forget(head)
             self._kv.finish(held, None)
             return True

@@ -1,10 +1,21 @@
 """Which token sequences the cache holds, as a tree: what two of them have in common is one node. Pure.
 
 A node is a run of tokens. A sequence of the cache holds the cells of all nodes from the root down to the one
-where it ends, so every leaf is some sequence's end.
+where it ends, so every leaf is some sequence's end. A node may be parked as well: then no sequence holds it
+or anything beneath it, and a copy of its cells lies in memory.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A copy of cells: those of the positions from ``start`` up to ``end``."""
+
+    start: int
+    end: int
+    state: bytearray
 
 
 class Node:
@@ -17,9 +28,10 @@ class Node:
         ends: The sequences that end here.
         hits: How often another request began with it.
         used: When it was last used, on the caller's clock.
+        parked: A copy of its cells, and maybe of some before them, when no sequence holds them.
     """
 
-    __slots__ = ("children", "ends", "hits", "parent", "start", "tokens", "used")
+    __slots__ = ("children", "ends", "hits", "parent", "parked", "start", "tokens", "used")
 
     def __init__(self, tokens: list[int], start: int, parent: "Node | None", used: float) -> None:
         self.tokens = tokens
@@ -29,6 +41,12 @@ class Node:
         self.ends: set[int] = set()
         self.hits = 0
         self.used = used
+        self.parked: Parked | None = None
+
+    @property
+    def edge(self) -> bool:
+        """Whether no sequence holds anything beneath it."""
+        return all(child.parked is not None for child in self.children.values())
 
     @property
     def end(self) -> int:
@@ -46,14 +64,18 @@ class Node:
             yield node
             node = node.parent
 
+    def down(self) -> "Iterator[Node]":
+        """All nodes beneath this one, the lowest first, and itself at last."""
+        for child in self.children.values():
+            yield from child.down()
+        yield self
+
     def holder(self) -> int | None:
-        """A sequence that holds this node's cells; None only for a root that is empty."""
-        node = self
-        while not node.ends:
-            if not node.children:
-                return None
-            node = next(iter(node.children.values()))
-        return next(iter(node.ends))
+        """A sequence that holds this node's cells; None when it is parked, or an empty root."""
+        node: Node | None = self if self.parked is None else None
+        while node is not None and not node.ends:
+            node = next((child for child in node.children.values() if child.parked is None), None)
+        return next(iter(node.ends)) if node is not None else None
 
     def add(self, tokens: list[int], used: float) -> "Node":
         """A new child."""
@@ -61,7 +83,10 @@ class Node:
         return child
 
     def split(self, length: int) -> "Node":
-        """Divide the run after its first ``length`` tokens; return the upper part, a new node."""
+        """Divide the run after its first ``length`` tokens; return the upper part, a new node.
+
+        Of a parked node only the lower part stays parked: the caller has cells for the upper one.
+        """
         if not 0 < length < len(self.tokens) or self.parent is None:
             raise ValueError("a node is divided inside its run")
         upper = self.parent.add(self.tokens[:length], self.used)

@@ -123,9 +123,10 @@ class Runner:
         limits = limits or RuntimeLimits()
         began = time.monotonic()
         try:
-            process = await spawn(
-                command or runner_command(), runner_environment(os.environ, threads=options.thread_count)
+            environment = runner_environment(
+                os.environ, threads=options.thread_count, huge_pages=options.huge_pages
             )
+            process = await spawn(command or runner_command(), environment)
         except OSError as error:
             raise ModelLoadError(f"{model.label}: the runner process cannot be started: {error}") from error
         if on_spawn is not None:

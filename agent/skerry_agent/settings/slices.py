@@ -26,6 +26,7 @@ def runner_options(settings: RuntimeSettings, prefixes: Path) -> RunnerOptions:
         slots=settings.slots,
         share_prefixes=settings.share_prefixes,
         adapt_threads=settings.adapt_threads,
+        huge_pages=settings.huge_pages,
         speculate=settings.speculate,
         nice=settings.nice,
         max_celsius=settings.max_celsius,

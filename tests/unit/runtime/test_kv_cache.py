@@ -19,10 +19,17 @@ class _Clock:
 class _Cache:
     """A cache with its model: sequences are filled as the engine fills them."""
 
-    def __init__(self, cells: int = 200, sequences: int = 8, *, shares: bool = True) -> None:
+    def __init__(self, cells: int = 200, sequences: int = 8, *, shares: bool = True, parked: int = 0) -> None:
         self.model = ScriptedModel(cells=cells, sequences=sequences, context=200, shares=shares)
         self.clock = _Clock()
-        self.kv = KvCache(self.model, self.clock)
+        self.kv = KvCache(self.model, self.clock, spare=parked > 0, max_parked_tokens=parked)
+
+    def park_all(self) -> None:
+        """Let time pass in which others run."""
+        self.clock.now += 10
+        for _ in range(50):
+            self.kv.park_idle()
+        self.check()
 
     def begin(self, text: str, domain: str | None = "") -> Held:
         held = self.kv.begin(list(text.encode()), domain)
@@ -178,10 +185,84 @@ def test_equal_tokens_that_two_computed_at_the_same_time_are_merged() -> None:
     assert (cache.kv.used, cache.kv.cached_prefixes) == (16, 1)
 
 
+def test_what_nobody_uses_is_parked_and_comes_back() -> None:
+    cache = _Cache(parked=100)
+    cache.run("a common prefix, then one")
+    cache.run("a common prefix, then two")
+    cache.park_all()
+    assert (cache.kv.used, cache.kv.parked_tokens) == (0, len("a common prefix, then onetwo"))
+    assert cache.run("a common prefix, then one more") == len("a common prefix, then one")
+    assert cache.kv.parked_tokens == len("two")
+    assert cache.run("a common prefix, then two more") == len("a common prefix, then two")
+    assert cache.kv.evicted == 0
+
+
+def test_a_part_of_what_is_parked_comes_back_alone() -> None:
+    cache = _Cache(parked=100)
+    cache.run("the same beginning and one end")
+    cache.park_all()
+    assert cache.run("the same beginning, another end") == len("the same beginning")
+    cache.park_all()
+    assert cache.run("the same beginning and one end!") == len("the same beginning and one end")
+
+
+def test_what_runs_is_not_parked() -> None:
+    cache = _Cache(parked=100)
+    cache.run("a common prefix, then one")
+    held = cache.begin("a common prefix, then two")
+    cache.fill(held, "a common prefix, then two")
+    cache.park_all()
+    assert cache.kv.parked_tokens == len("one")
+    assert bytes(cache.model.text_of(held.number)) == b"a common prefix, then two"
+
+
+def test_a_long_prefix_is_parked_in_pieces() -> None:
+    cache = _Cache(parked=150)
+    cache.model.max_saved_tokens = 40
+    cache.run("0123456789" * 10)
+    cache.clock.now += 10
+    cache.kv.park_idle()
+    assert (cache.kv.used, cache.kv.parked_tokens) == (60, 40)
+    cache.park_all()
+    assert (cache.kv.used, cache.kv.parked_tokens) == (0, 100)
+    assert cache.run("0123456789" * 10 + "!") == 100
+
+
+def test_what_is_parked_is_bounded_and_the_least_valuable_goes() -> None:
+    cache = _Cache(parked=50)
+    cache.run("A" * 40)
+    cache.run("A" * 40)
+    cache.park_all()
+    cache.run("B" * 40)
+    cache.park_all()
+    assert cache.kv.parked_tokens == 39
+    assert cache.kv.evicted == 41  # B's, and the last of A's, which nobody began with
+    assert cache.run("A" * 40) == 39
+
+
+def test_room_is_made_by_parking() -> None:
+    cache = _Cache(cells=100, parked=100)
+    cache.run("A" * 90)
+    assert cache.kv.make_room(60)
+    assert cache.kv.evicted == 0
+    assert cache.kv.known([*b"A" * 91], "") == 90
+    cache.check()
+
+
+def test_a_copy_that_the_model_does_not_take_is_forgotten() -> None:
+    cache = _Cache(parked=100)
+    cache.run("a common prefix, then one")
+    cache.park_all()
+    cache.model.load_state = lambda *_: False  # type: ignore[method-assign]
+    assert cache.run("a common prefix, then two") == 0
+    assert cache.kv.parked_tokens == 0
+
+
+@pytest.mark.parametrize("parked", [0, 60, 400])
 @pytest.mark.parametrize("seed", range(25))
-def test_any_order_of_requests_keeps_the_books_and_the_texts(seed: int) -> None:
+def test_any_order_of_requests_keeps_the_books_and_the_texts(seed: int, parked: int) -> None:
     rng = random.Random(seed)  # noqa: S311 - a test has to be repeatable
-    cache = _Cache(cells=160, sequences=6)
+    cache = _Cache(cells=160, sequences=6, parked=parked)
     running: dict[int, tuple[Held, str]] = {}
     for _ in range(300):
         cache.clock.now += rng.random() * 100
@@ -197,6 +278,8 @@ def test_any_order_of_requests_keeps_the_books_and_the_texts(seed: int) -> None:
             end = min(len(text), held.length + rng.randrange(1, 12))
             if end > held.length and cache.kv.make_room(end - held.length):
                 cache.fill(held, text[:end], publish=rng.random() < 0.7)
+        elif action < 0.85:
+            cache.kv.park_idle()
         elif running:
             held, text = running.pop(rng.choice(list(running)))
             keep = [*text.encode()][: held.length]

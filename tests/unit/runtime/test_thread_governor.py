@@ -110,8 +110,7 @@ def test_readings_are_wanted_once_a_window() -> None:
 def test_the_clock_counts_the_work_on_our_cores_only(tmp_path: Path) -> None:
     stat = tmp_path / "stat"
     stat.write_text(
-        "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 100 1 20 5000 50 2 3 4 100 0\ncpu1 7 0 0 9 0 0 0 0 0 0\n"
-        "intr 1 2\n"
+        "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 100 1 20 5000 50 2 3 4 100 0\ncpu1 7 0 0 9 0 0 0 0 0 0\nintr 1 2\n"
     )
     clock = CpuClock(stat, frozenset({0}))
     times = clock.read()
