@@ -83,7 +83,7 @@ def _context_options(load: Load, model: LlamaModel) -> ContextOptions:
         context_tokens=context_tokens,
         kv_tokens=load.kv_tokens or context_tokens * AUTO_KV_CONTEXTS,
         batch_tokens=max(load.batch_tokens, load.slots),
-        sequences=sequences(load.slots, kept)),
+        sequences=sequences(load.slots, kept),
         outputs=max(load.slots, MIN_GUESSING_BATCH),
         threads=load.threads,
     )

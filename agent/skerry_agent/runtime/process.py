@@ -33,8 +33,8 @@ def runner_command() -> list[str]:
 
 
 HUGE_PAGES = "glibc.malloc.hugetlb=1"
-"""Ask for huge pages for large blocks (glibc 2.35 or later; others take no notice): caches and buffers are read
-from end to end in each step."""
+"""Huge pages for large blocks (glibc from 2.35 on; others take no notice): a step reads caches and buffers
+from end to end."""
 
 
 def runner_environment(environment: Mapping[str, str], *, threads: int, huge_pages: bool) -> dict[str, str]:

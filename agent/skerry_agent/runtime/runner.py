@@ -13,6 +13,7 @@ from skerry_agent.runtime.calls import Calls
 from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.errors import ModelLoadError, ModelUnavailableError, RunnerCrashedError
 from skerry_agent.runtime.jobs import Job, Jobs
+from skerry_agent.runtime.load_message import load_message
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.model import ModelFile, ModelInfo, RunnerOptions, RuntimeLimits
 from skerry_agent.runtime.outcome import model_info
@@ -36,7 +37,6 @@ from skerry_agent.runtime.wire import (
     Embedded,
     Frames,
     FromRunner,
-    Load,
     LoadFailed,
     Ping,
     Pong,
@@ -276,27 +276,7 @@ class Runner:
         log.info("runner_ready", model=self.model.label, pid=self.pid, load_ms=round(self._info.load_ms))
 
     async def _ask_to_load(self, options: RunnerOptions) -> Ready:
-        load = Load(
-            path=str(self.model.path),
-            context_tokens=options.context_tokens,
-            threads=options.thread_count,
-            batch_tokens=options.batch_tokens,
-            slots=options.slots,
-            kv_tokens=options.kv_tokens,
-            max_prefixes=options.max_prefixes,
-            step_target_s=options.step_target_s,
-            share_prefixes=options.share_prefixes,
-            adapt_threads=options.adapt_threads,
-            speculate=options.speculate,
-            max_celsius=options.max_celsius,
-            nice=options.nice,
-            max_growth_bytes=options.max_growth_bytes,
-            model_sha256=self.model.sha256,
-            prefix_folder=str(options.prefix_folder or ""),
-            prefix_max_bytes=options.prefix_max_bytes,
-            prefix_daily_bytes=options.prefix_daily_bytes,
-        )
-        await self.send(encode(load))
+        await self.send(encode(load_message(self.model, options)))
         answer = await asyncio.shield(self._first)
         if answer is None:
             raise ModelLoadError(f"{self.model.label} does not load: its runner {self._ending()}")

@@ -94,7 +94,7 @@ class RuntimeSettings(_Section):
     )
     huge_pages: bool = Field(
         default=True,
-        description="Ask the kernel for huge pages for caches and buffers: some percent faster, some MiB more.",
+        description="Ask for huge pages for caches and buffers: some percent faster, some MiB more.",
     )
     nice: int = Field(default=0, ge=0, le=19, description="Added to the niceness of the models' processes.")
     max_celsius: float = Field(

@@ -137,11 +137,12 @@ def test_memory_grows_with_context_and_holds_the_weights(tmp_path: Path) -> None
     assert short.weights_bytes == description.weights_bytes
     assert long.cache_bytes - short.cache_bytes == 1000 * description.kv_bytes_per_token
     assert long.total_bytes - short.total_bytes == 1000 * (description.kv_bytes_per_token + 6)
-    usual = description.memory_need(cache_tokens=1256, batch_tokens=1, vectors_tokens=628)
+    usual = description.memory_need(cache_tokens=1256, batch_tokens=1, vectors_tokens=628, parked_tokens=314)
     assert description.estimate_memory_bytes(context_tokens=628, batch_tokens=1) == usual.total_bytes
     assert usual.vectors_bytes > 628 * description.kv_bytes_per_token
-    assert usual.later_bytes == usual.compute_bytes + usual.vectors_bytes
-    assert usual.total_bytes == long.total_bytes + usual.vectors_bytes
+    assert usual.parked_bytes == 314 * description.kv_bytes_per_token
+    assert usual.later_bytes == usual.compute_bytes + usual.vectors_bytes + usual.parked_bytes
+    assert usual.total_bytes == long.total_bytes + usual.vectors_bytes + usual.parked_bytes
 
 
 @pytest.mark.parametrize(("vocabulary", "tokens"), [(0, 64), (49_152, 64), (262_144, 16), (10_000_000, 8)])
@@ -153,7 +154,7 @@ def test_a_memory_need_reads_as_numbers() -> None:
     need = MemoryNeed(
         weights_bytes=241 << 20, cache_bytes=48 << 20, compute_bytes=60 << 20, process_bytes=53 << 20
     )
-    assert str(need) == "402 MiB (weights 241, KV cache 48, compute 60, process 53, vectors 0)"
+    assert str(need) == "402 MiB (weights 241, KV cache 48, compute 60, process 53, vectors 0, parked 0)"
 
 
 def test_a_header_without_an_architecture_is_refused() -> None:

@@ -35,8 +35,10 @@ def test_a_header_predicts_by_purpose(tmp_path: Path) -> None:
     assert need.cache_bytes == 128 * description.kv_bytes_per_token
     assert need.process_bytes > 40 << 20
     assert need.vectors_bytes > 64 * description.kv_bytes_per_token
-    saving = predict_need(description, path, RunnerOptions(context_tokens=64, prefix_folder=tmp_path))
-    assert saving.process_bytes == need.process_bytes + 4 * description.vocabulary_size
+    assert need.parked_bytes == 32 * description.kv_bytes_per_token
+    alone = predict_need(description, path, RunnerOptions(context_tokens=64, share_prefixes="off"))
+    assert alone.parked_bytes == 0
+    assert need.process_bytes == alone.process_bytes + 33 * 4 * description.vocabulary_size
 
 
 def test_a_file_that_was_not_described_needs_its_size(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from skerry_agent.runtime.process import (
 
 
 def test_secrets_of_the_daemon_are_not_passed_on() -> None:
-    env = runner_environment({"SKERRY_TOKEN": "t", "PATH": "/bin", "LLAMA_ARG_X": "1"}, threads=3, huge_pages=True)
+    env = runner_environment(
+        {"SKERRY_TOKEN": "t", "PATH": "/bin", "LLAMA_ARG_X": "1"}, threads=3, huge_pages=True
+    )
     assert "SKERRY_TOKEN" not in env
     assert "LLAMA_ARG_X" not in env
     assert env["PATH"] == "/bin"
