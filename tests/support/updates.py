@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from skerry_agent.registry import Disk, Registry, RegistryLimits
-from skerry_agent.runtime import ModelFile
+from skerry_agent.runtime import HealthCounts, ModelFile
 from skerry_agent.trust.errors import TargetNotYetVisibleError
 from skerry_agent.updates import SourceError, TrialOutcome, UpdateEngine, UpdateLimits
 from skerry_agent.updates.network import Network
@@ -17,6 +17,7 @@ from skerry_agent.updates.ports import P
 from skerry_agent.updates.record import SlotRecord
 from skerry_agent.updates.schedule import Starts
 from skerry_agent.updates.store import UpdateStore
+from skerry_agent.updates.table import State
 from skerry_agent.updates.traffic import Traffic
 from skerry_protocol.chunking import ChunkLimits, chunk_file, plan_chunks
 from skerry_protocol.desired import DesiredSlot, DesiredState, TargetRef
@@ -178,14 +179,15 @@ class FakeTrier:
         self.replaced: list[str | None] = []
         self.promoted: list[str] = []
         self.discarded: list[str] = []
+        self.settled = 0
         self.hold: asyncio.Event | None = None
         self.running = asyncio.Event()
 
     async def try_model(
-        self, model: ModelFile, acceptance: Acceptance, *, replaces: str | None = None
+        self, model: ModelFile, acceptance: Acceptance, *, replaces: ModelFile | None = None
     ) -> TrialOutcome:
         assert model.path.exists()
-        self.replaced.append(replaces)
+        self.replaced.append(None if replaces is None else replaces.sha256)
         self.tried.append(model.label)
         self.running.set()
         if self.hold is not None:
@@ -197,6 +199,9 @@ class FakeTrier:
 
     async def promote(self, model: ModelFile) -> None:
         self.promoted.append(model.label)
+
+    async def settle(self) -> None:
+        self.settled += 1
 
     async def discard(self, model: ModelFile) -> None:
         self.discarded.append(model.label)
@@ -210,17 +215,18 @@ def failed(code: str = "too_slow") -> TrialOutcome:
 
 
 class FakeClock:
-    """A clock that jumps over every pause."""
+    """A clock that jumps over every pause; while ``stopped`` it stands, and pauses last until the event."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.stopped = False
         self.pauses: list[float] = []
 
     def monotonic(self) -> float:
         return self.now
 
     async def wait(self, event: asyncio.Event, timeout_s: float | None) -> None:
-        if timeout_s is None:
+        if timeout_s is None or self.stopped:
             await event.wait()
             return
         # Others get their turn: they may set the event.
@@ -228,6 +234,20 @@ class FakeClock:
         if not event.is_set():
             self.pauses.append(timeout_s)
             self.now += timeout_s
+
+
+class FakeHealth:
+    """What was counted of model files, and the temperature."""
+
+    def __init__(self) -> None:
+        self.by_file: dict[str, HealthCounts] = {}
+        self.temperature: float | None = None
+
+    def counts(self, file_sha256: str) -> HealthCounts:
+        return self.by_file.get(file_sha256, HealthCounts())
+
+    def celsius(self) -> float | None:
+        return self.temperature
 
 
 class FakeDevice:
@@ -256,6 +276,7 @@ class World:
     sources: list[MemorySource] = field(default_factory=lambda: [MemorySource()])
     trier: FakeTrier = field(default_factory=FakeTrier)
     device: FakeDevice = field(default_factory=FakeDevice)
+    health: FakeHealth = field(default_factory=FakeHealth)
     events: RecordedEvents = field(default_factory=RecordedEvents)
     clock: FakeClock = field(default_factory=FakeClock)
     limits: UpdateLimits = field(default_factory=lambda: UpdateLimits(progress_s=0.0))
@@ -265,7 +286,7 @@ class World:
     spread_s: float = 0.0
     disk: Disk = field(default_factory=Disk)
     traffic: Traffic = field(default_factory=Traffic)
-    states: list[SlotState] = field(default_factory=list)
+    states: list[State] = field(default_factory=list)
     crash_at_store: int | None = None
     _stores: int = 0
     _left: list[tuple[UpdateEngine, Registry]] = field(default_factory=list)
@@ -286,6 +307,7 @@ class World:
             trier=self.trier,
             events=self.events,
             device=self.device,
+            health=self.health,
             clock=self.clock,
             limits=self.limits,
             uniform=lambda: 1.0,

@@ -19,6 +19,7 @@ from skerry_agent.runtime.errors import (
     RunnerCrashedError,
 )
 from skerry_agent.runtime.header_check import check_model_file
+from skerry_agent.runtime.health import HealthCounts
 from skerry_agent.runtime.memory_need import cache_tokens
 from skerry_agent.runtime.model import (
     ModelFile,
@@ -56,6 +57,7 @@ __all__ = [
     "GenerateEvent",
     "GenerateRequest",
     "GenerationFailedError",
+    "HealthCounts",
     "InvalidRequestError",
     "ModelFile",
     "ModelInfo",

@@ -20,11 +20,11 @@ async def announce(events: EventSink, before: SlotRecord, after: SlotRecord, gen
     }
     if after.reason is not None:
         data |= {"code": after.reason.code, "message": after.reason.message}
+    figures: dict[str, Value] = dict(after.figures)
     if after.state == "committed":
-        figures: dict[str, Value] = dict(after.figures)
         await events.emit("update_committed", audit=True, **{**figures, **data})
     elif after.state == "rolled_back":
-        await events.emit("update_rolled_back", audit=True, **data)
+        await events.emit("update_rolled_back", audit=True, **{**figures, **data})
     else:
         await events.emit(_refusal(before, after.reason), audit=True, **data)
 

@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,10 +19,19 @@ from skerry_agent.updates.ledger import Ledger
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.network import Network
 from skerry_agent.updates.pauses import Pauses
-from skerry_agent.updates.ports import ChunkSource, Clock, DeviceView, SystemClock, TargetSource, Trier
+from skerry_agent.updates.ports import (
+    ChunkSource,
+    Clock,
+    DeviceView,
+    HealthView,
+    SystemClock,
+    TargetSource,
+    Trier,
+)
 from skerry_agent.updates.record import WRONG_BYTES, SlotRecord, fresh
 from skerry_agent.updates.reports import Live, build_reports
 from skerry_agent.updates.schedule import Starts
+from skerry_agent.updates.soaking import superseded
 from skerry_agent.updates.sources.local import LocalSource
 from skerry_agent.updates.step import Go, Pause, Step, Work
 from skerry_agent.updates.steps import Steps
@@ -82,6 +92,7 @@ class UpdateEngine:
         trier: Trier,
         events: EventSink,
         device: DeviceView,
+        health: HealthView,
         clock: Clock | None = None,
         limits: UpdateLimits | None = None,
         uniform: Callable[[], float] = random.random,
@@ -100,6 +111,7 @@ class UpdateEngine:
             trier: Runs trials.
             events: Told what happened.
             device: Facts for variants and fit.
+            health: How models fare with real requests.
             clock: For pauses.
             limits: Bounds.
             uniform: Random numbers in [0, 1) for pauses.
@@ -122,6 +134,8 @@ class UpdateEngine:
             starts=starts,
             trier=trier,
             device=device,
+            health=health,
+            clock=clock,
             limits=limits,
             activation_delay_s=activation_delay_s,
         )
@@ -149,6 +163,8 @@ class UpdateEngine:
     async def close(self) -> None:
         """Close updates.db; end :meth:`run` first."""
         self._unsubscribe()
+        with suppress(DatabaseError):
+            await self._ledger.stop()
         await self._store.close()
 
     # The door.
@@ -208,7 +224,7 @@ class UpdateEngine:
     def _live(self, record: SlotRecord) -> Live:
         if record.slot == self._downloading:
             return Live(*self._traffic.speed())
-        waits = record.in_flight or record.refused_for(WRONG_BYTES)
+        waits = (record.in_flight and record.state != "soaking") or record.refused_for(WRONG_BYTES)
         return Live(waits_until=self._pauses.until(record.slot) if waits else None)
 
     async def rollback(self, slot: str, held_by: str = "operator") -> Slot:
@@ -268,7 +284,8 @@ class UpdateEngine:
     async def _supersede(self, slot: str) -> None:
         record = self._ledger.records[slot]
         log.info("update_superseded", slot=slot, state=record.state)
-        await self._ledger.move(record, Go("superseded"))
+        changes = {"reason": superseded(slot)} if record.state == "soaking" else {}
+        await self._ledger.move(record, Go("superseded", changes))
 
     def _next(self) -> tuple[str | None, float | None]:
         """The slot to work on with 0, or the time until there may be one; (None, None): nothing to do."""
@@ -342,9 +359,12 @@ class UpdateEngine:
     async def _pause(self, slot: str, pause: Pause) -> None:
         record = self._ledger.records[slot]
         delay_s = self._pauses.wait(slot, pause)
-        if record.reason != pause.reason:
-            await self._ledger.amend(msgspec.structs.replace(record, reason=pause.reason))
-        log.info("update_waits", slot=slot, state=record.state, code=pause.reason.code, delay_s=delay_s)
+        after = msgspec.structs.replace(record, reason=pause.reason, **pause.changes)
+        lasting = pause.lasting or record.reason != pause.reason
+        if after != record:
+            await self._ledger.amend(after, lasting=lasting)
+        if lasting:
+            log.info("update_waits", slot=slot, state=record.state, code=pause.reason.code, delay_s=delay_s)
 
     async def _recheck(self, record: SlotRecord) -> None:
         """A refusal that may pass: look whether it did."""

@@ -13,14 +13,14 @@ from skerry_agent.updates.ports import DeviceView
 from skerry_agent.updates.record import SlotRecord, fresh, judge
 from skerry_agent.updates.step import Go, file_sha256
 from skerry_agent.updates.store import UpdateStore
-from skerry_agent.updates.table import Event
+from skerry_agent.updates.table import Event, State
 from skerry_protocol.desired import DesiredSlot, DesiredState
 from skerry_protocol.generation import GenerationMark
 from skerry_protocol.reported import Reason
 
 log = structlog.get_logger(__name__)
 
-_SHORT_STEPS = frozenset({"checking", "verifying", "staged"})
+_SHORT_STEPS: frozenset[State] = frozenset({"checking", "verifying", "staged", "switching", "going_back"})
 
 
 class Ledger:
@@ -114,11 +114,13 @@ class Ledger:
         if announced:
             await announce(self._events, record, after, self.generation)
 
-    async def amend(self, record: SlotRecord) -> None:
-        """Store a record whose state did not change."""
-        await self._store.put_record(record)
+    async def amend(self, record: SlotRecord, *, lasting: bool = True) -> None:
+        """Take a record whose state did not change; without ``lasting`` it is stored and told later."""
+        if lasting:
+            await self._store.put_record(record)
         self.records[record.slot] = record
-        self.changed.set()
+        if lasting:
+            self.changed.set()
 
     # Going back, and starting.
 
@@ -141,7 +143,7 @@ class Ledger:
         about = old is not None and old.is_about(wanted)
         record = old if old is not None and about else fresh(slot, wanted, self.generation, old)
         reason = Reason("rolled_back_by_hand", f"{held_by} went back to {current.previous.ref}")
-        changes = {"reason": reason, "going_back": True, "passed": False}
+        changes = {"reason": reason, "going_back": True, "soak": None}
         await self.move(record, Go("rolled_back_by_hand", changes), announced=False)
         return await self._finish_going_back(self.records[slot], held_by)
 
@@ -160,7 +162,7 @@ class Ledger:
         for record in list(self.records.values()):
             if record.going_back:
                 await self._take_up_going_back(record)
-            elif record.in_flight and not record.passed:
+            elif record.in_flight:
                 await self._restart(record)
 
     async def _take_up_going_back(self, record: SlotRecord) -> None:
@@ -175,14 +177,24 @@ class Ledger:
         await self.amend(msgspec.structs.replace(record, going_back=False))
 
     async def _restart(self, record: SlotRecord) -> None:
-        starts = record.starts + 1
+        # A long download may take any number of starts, and whoever stops the agent says nothing about the
+        # version that soaks.
+        starts = record.starts + (0 if record.stopped else 1)
         if record.state == "trial" and record.trials >= self._limits.max_trials:
             message = f"the agent ended in each of {record.trials} trials"
-            await self.move(record, Go("looped", {"reason": Reason("crash_loop", message)}))
+        elif record.state == "soaking" and starts >= self._limits.max_soak_starts:
+            message = f"the agent ended {starts} times while the version took requests on trial"
         elif record.state in _SHORT_STEPS and starts > self._limits.max_starts:
             message = f"the agent ended {starts} times while the update was {record.state}"
-            await self.move(record, Go("looped", {"reason": Reason("crash_loop", message)}))
         else:
-            # A long download may take any number of starts; these do not count as steps.
+            # These do not count as steps.
             changes = {"starts": starts, "stores": record.stores, "reason": record.reason}
             await self.move(record, Go("restarted", changes))
+            return
+        await self.move(record, Go("looped", {"reason": Reason("crash_loop", message)}))
+
+    async def stop(self) -> None:
+        """Note that the agent was asked to end, for those versions that would have to answer for its end."""
+        for record in list(self.records.values()):
+            if record.state == "soaking":
+                await self.amend(msgspec.structs.replace(record, stopped=True))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from skerry_agent.errors import WorldError
-from skerry_agent.runtime import ModelFile
+from skerry_agent.runtime import HealthCounts, ModelFile
 from skerry_protocol.desired import TargetRef
 from skerry_protocol.manifest import Acceptance, Chunk
 from skerry_protocol.reported import Reason
@@ -102,22 +102,38 @@ class Trier(Protocol):
     """Tries a model in a runner of its own."""
 
     async def try_model(
-        self, model: ModelFile, acceptance: Acceptance, *, replaces: str | None = None
+        self, model: ModelFile, acceptance: Acceptance, *, replaces: ModelFile | None = None
     ) -> TrialOutcome:
         """Load the model beside the serving one and run the acceptance checks; the runner stays warm.
 
-        ``replaces`` is the digest of the file that serves in the slot now: where memory does not allow both,
-        it is unloaded until ``promote`` or ``discard``.
+        ``replaces`` is what serves in the slot now: it is what a perplexity is compared with, and where
+        memory does not allow both, it is unloaded until ``promote`` or ``discard``.
 
         A crash or a failed load is an outcome, not an exception. Cancelling it must leave nothing running
         that ``discard`` does not end.
         """
 
     async def promote(self, model: ModelFile) -> None:
-        """Let the model that passed serve. After a restart there may be no warm runner: then do nothing."""
+        """Let the model that passed serve. After a restart there may be no warm runner: then do nothing.
+
+        The one before stays loaded for now, as far as memory allows.
+        """
+
+    async def settle(self) -> None:
+        """It is decided which version stays: let runners drain that no slot serves any more."""
 
     async def discard(self, model: ModelFile) -> None:
         """End the candidate's runner, if there is one."""
+
+
+class HealthView(Protocol):
+    """How models fare with real requests, and the device with them."""
+
+    def counts(self, file_sha256: str) -> HealthCounts:
+        """What was counted of a model file since the agent started."""
+
+    def celsius(self) -> float | None:
+        """The device's temperature now; None where no sensor tells it."""
 
 
 class DeviceView(Protocol):

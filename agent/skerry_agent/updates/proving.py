@@ -1,24 +1,21 @@
-"""From a file on this device to a version that stays: staged, trial."""
+"""From a file on this device to a version that passed its checks: staged, trial."""
 
 import asyncio
 from collections.abc import Callable
 
-import structlog
-
 from skerry_agent.errors import AgentError
-from skerry_agent.registry import InstalledArtifact, ModelNotFoundError, Registry
+from skerry_agent.registry import InstalledArtifact, Registry
 from skerry_agent.runtime import ModelFile
 from skerry_agent.updates.limits import UpdateLimits
-from skerry_agent.updates.ports import DeviceView, TrialOutcome, Trier
-from skerry_agent.updates.step import Go, Pause, Step, Work, require_file, serving_file
+from skerry_agent.updates.ports import DeviceView, HealthView, TrialOutcome, Trier
+from skerry_agent.updates.soak import begin_soak
+from skerry_agent.updates.step import Go, Pause, Step, Work, find_installed, require_file, serving
 from skerry_protocol.manifest import Manifest
 from skerry_protocol.reported import Reason
 
-log = structlog.get_logger(__name__)
-
 
 class Proving:
-    """Tries versions, and switches slots to those that passed."""
+    """Tries versions in runners of their own."""
 
     def __init__(
         self,
@@ -26,12 +23,14 @@ class Proving:
         *,
         trier: Trier,
         device: DeviceView,
+        health: HealthView,
         limits: UpdateLimits,
         activation_delay_s: Callable[[], float],
     ) -> None:
         self._registry = registry
         self._trier = trier
         self._device = device
+        self._health = health
         self._limits = limits
         self._activation_delay_s = activation_delay_s
 
@@ -43,32 +42,27 @@ class Proving:
         return Go("began", {"trials": work.record.trials + 1})
 
     async def try_version(self, work: Work) -> Step:
-        """Run the acceptance checks; once they passed, switch the slot."""
-        manifest, entry = require_file(work, self._device.facts(), self._limits)
-        artifact = _find(self._registry, str(manifest.ref), work.target.sha256)
+        """Run the acceptance checks in a runner of its own."""
+        manifest, _ = require_file(work, self._device.facts(), self._limits)
+        artifact = find_installed(self._registry, work.target)
         if artifact is None:
             return Go("failed", {"reason": Reason("file_missing", f"the file of {manifest.ref} is gone")})
-        model = ModelFile(path=artifact.path, sha256=entry.sha256, label=artifact.ref)
-        if not work.record.passed:
-            outcome = await self._run_trial(
-                model, manifest, serving_file(self._registry.slots_now, work.record.slot)
-            )
-            if not outcome.passed:
-                reason = outcome.reason or Reason("trial_failed", f"{manifest.ref} failed its trial")
-                return Go("failed", {"reason": reason, "figures": dict(outcome.figures)})
-            return Go("passed", {"passed": True, "figures": dict(outcome.figures)})
-        try:
-            await self._registry.activate(work.record.slot, artifact.ref, target_sha256=work.target.sha256)
-        except ModelNotFoundError as error:
-            return Go("failed", {"reason": Reason("file_missing", str(error)), "passed": False})
-        try:
-            await self._trier.promote(model)
-        except AgentError as error:
-            # The slot is switched: the next request loads the model anew.
-            log.warning("promotion_failed", slot=work.record.slot, ref=artifact.ref, error=str(error))
-        return Go("switched", {"passed": False})
+        incumbent = serving(self._registry.slots_now, work.record.slot)
+        celsius = self._health.celsius()
+        outcome = await self._run_trial(_file(artifact), manifest, incumbent)
+        if not outcome.passed:
+            reason = outcome.reason or Reason("trial_failed", f"{manifest.ref} failed its trial")
+            return Go("failed", {"reason": reason, "figures": dict(outcome.figures)})
+        soak = None
+        if incumbent is not None and incumbent.target_sha256 != work.target.sha256:
+            before = self._health.counts(incumbent.file_sha256)
+            soak = begin_soak(manifest.acceptance.soak, self._limits, before, celsius)
+        return Go("passed", {"figures": dict(outcome.figures), "soak": soak})
 
-    async def _run_trial(self, model: ModelFile, manifest: Manifest, replaces: str | None) -> TrialOutcome:
+    async def _run_trial(
+        self, model: ModelFile, manifest: Manifest, incumbent: InstalledArtifact | None
+    ) -> TrialOutcome:
+        replaces = None if incumbent is None or incumbent.broken else _file(incumbent)
         deadline_s = manifest.acceptance.deadline_s + self._limits.trial_grace_s
         passed = False
         try:
@@ -86,6 +80,5 @@ class Proving:
         return outcome
 
 
-def _find(registry: Registry, ref: str, target_sha256: str) -> InstalledArtifact | None:
-    matching = (a for a in registry.artifacts_now if a.ref == ref and a.target_sha256 == target_sha256)
-    return next((a for a in matching if not a.broken), None)
+def _file(artifact: InstalledArtifact) -> ModelFile:
+    return ModelFile(path=artifact.path, sha256=artifact.file_sha256, label=artifact.ref)

@@ -3,13 +3,18 @@
 import msgspec
 
 from skerry_agent.registry import InstalledArtifact
-from skerry_agent.updates.table import Event, is_terminal, next_state
+from skerry_agent.updates.soak import Soak
+from skerry_agent.updates.table import Event, State, is_terminal, next_state
 from skerry_protocol.desired import DesiredSlot, TargetRef
-from skerry_protocol.reported import Reason, SlotState
+from skerry_protocol.reported import Reason
 
 WRONG_BYTES = "chunk_mismatch"
 PASSING_CODES = frozenset({"no_space", "no_memory", WRONG_BYTES})
 """Refusals that end by themselves: when there is room again, or when sources were repaired."""
+
+
+STUCK_CODES = frozenset({"no_way_back", "crash_loop"})
+"""A version failed, and the one before could not take over: that it serves does not make it proven."""
 
 
 class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,7 +27,8 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
         starts: How often the agent started and found this state.
         trials: How often a trial of this attempt began.
         stores: How many state changes this attempt has taken.
-        passed: The trial was passed; the slot is being switched.
+        stopped: The agent was asked to end while this was the state.
+        soak: The time on trial with requests: from when the checks passed, where a version served before.
         going_back: A person's rollback was stored, but the slot may not be switched yet.
         bytes_done: Verified bytes; ``bytes_fetched`` came over a network, wrong ones included.
         need_bytes: When it was refused for want of room or memory: so much must there be.
@@ -31,14 +37,15 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     slot: str
-    state: SlotState = "idle"
+    state: State = "idle"
     target: TargetRef | None = None
     attempt: int = 0
     generation: str = ""
     starts: int = 0
     trials: int = 0
     stores: int = 0
-    passed: bool = False
+    stopped: bool = False
+    soak: Soak | None = None
     going_back: bool = False
     bytes_done: int = 0
     bytes_total: int = 0
@@ -51,7 +58,9 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
         """The record in the state that follows an event; what the old state waited for is over."""
         state = next_state(self.state, event)
         starts = self.starts if state == self.state else 0
-        return msgspec.structs.replace(self, state=state, starts=starts, stores=self.stores + 1, reason=None)
+        return msgspec.structs.replace(
+            self, state=state, starts=starts, stores=self.stores + 1, reason=None, stopped=False
+        )
 
     def is_about(self, wanted: DesiredSlot) -> bool:
         """Whether this record is about what is wanted."""
@@ -73,8 +82,8 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def interruptible(self) -> bool:
-        """Whether it may be left as it is for something newer. The switch of a slot may not."""
-        return not self.passed
+        """Whether it may be left for something newer. The switch of a slot, and its way back, may not."""
+        return self.state not in ("switching", "going_back")
 
 
 def fresh(slot: str, wanted: DesiredSlot, generation: str, old: SlotRecord | None) -> SlotRecord:
@@ -108,7 +117,8 @@ def judge(
         return None
     settled = record.is_about(wanted)
     if active is not None and active.target_sha256 == wanted.target.sha256 and not active.broken:
-        return None if settled and record.state == "committed" else "satisfied"
+        stuck = record.state == "refused" and record.reason is not None and record.reason.code in STUCK_CODES
+        return None if settled and (record.state == "committed" or stuck) else "satisfied"
     if verdict is not None:
         return None if settled and record.state == "rolled_back" else "held"
     if settled and record.state == "refused" and record.generation == generation:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from skerry_agent.registry import InstalledArtifact, Slot
 from skerry_agent.updates.record import SlotRecord
+from skerry_agent.updates.table import reported_state
 from skerry_protocol.reported import RunningVersion, SlotReport
 
 
@@ -35,7 +36,7 @@ def build_reports(
 
 def _report(record: SlotRecord, slot: Slot, live: Live) -> SlotReport:
     return SlotReport(
-        state=record.state,
+        state=reported_state(record.state),
         active=None if slot.active is None else _running(slot.active),
         target_path=None if record.target is None else record.target.path,
         target_sha256=None if record.target is None else record.target.sha256,

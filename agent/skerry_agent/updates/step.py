@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skerry_agent.errors import AgentError
-from skerry_agent.registry import Slot
+from skerry_agent.registry import InstalledArtifact, Registry, Slot
 from skerry_agent.updates import fit
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.record import SlotRecord
@@ -31,11 +31,15 @@ class Pause:
     Attributes:
         after_s: When; None means with backoff.
         at_least_s: With backoff, but not before.
+        changes: What changes in the record meanwhile.
+        lasting: Store it now; else only with the next thing that is stored.
     """
 
     reason: Reason
     after_s: float | None = None
     at_least_s: float = 0.0
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    lasting: bool = True
 
 
 Step = Go | Pause
@@ -93,10 +97,22 @@ def require_file(work: Work, facts: Mapping[str, str], limits: UpdateLimits) -> 
     return found[0], found[1]
 
 
+def serving(slots: Mapping[str, Slot], slot: str) -> InstalledArtifact | None:
+    """What serves in a slot now."""
+    found = slots.get(slot)
+    return None if found is None else found.active
+
+
 def serving_file(slots: Mapping[str, Slot], slot: str) -> str | None:
     """Digest of the file that serves in a slot now."""
-    found = slots.get(slot)
-    return found.active.file_sha256 if found is not None and found.active is not None else None
+    found = serving(slots, slot)
+    return None if found is None else found.file_sha256
+
+
+def find_installed(registry: Registry, target: TargetRef) -> InstalledArtifact | None:
+    """The artifact of a manifest, if its file is whole."""
+    matching = (a for a in registry.artifacts_now if a.target_sha256 == target.sha256)
+    return next((a for a in matching if not a.broken), None)
 
 
 def file_sha256(manifest: bytes | None, facts: Mapping[str, str], limits: UpdateLimits) -> str | None:

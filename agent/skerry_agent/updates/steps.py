@@ -9,13 +9,18 @@ from skerry_agent.registry import NoSpaceError, Registry
 from skerry_agent.updates.download import Downloader
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.obtaining import Obtaining
-from skerry_agent.updates.ports import DeviceView, TargetSource, Trier
+from skerry_agent.updates.ports import Clock, DeviceView, HealthView, TargetSource, Trier
 from skerry_agent.updates.proving import Proving
 from skerry_agent.updates.schedule import Starts
+from skerry_agent.updates.soaking import Soaking
 from skerry_agent.updates.step import CannotGoOnError, Go, Pause, Step, Work, file_sha256, refuse
-from skerry_protocol.reported import Reason, SlotState
+from skerry_agent.updates.table import State
+from skerry_protocol.reported import Reason
 
 log = structlog.get_logger(__name__)
+
+_LATE: frozenset[State] = frozenset({"trial", "switching", "soaking", "going_back"})
+"""From here on a version fails, or waits; it is not refused any more."""
 
 
 class Steps:
@@ -30,6 +35,8 @@ class Steps:
         starts: Starts,
         trier: Trier,
         device: DeviceView,
+        health: HealthView,
+        clock: Clock,
         limits: UpdateLimits,
         activation_delay_s: Callable[[], float],
     ) -> None:
@@ -40,15 +47,24 @@ class Steps:
             registry, targets=targets, downloader=downloader, starts=starts, device=device, limits=limits
         )
         proving = Proving(
-            registry, trier=trier, device=device, limits=limits, activation_delay_s=activation_delay_s
+            registry,
+            trier=trier,
+            device=device,
+            health=health,
+            limits=limits,
+            activation_delay_s=activation_delay_s,
         )
-        self._effects: Mapping[SlotState, Callable[[Work], Awaitable[Step]]] = {
+        soaking = Soaking(registry, trier=trier, health=health, clock=clock, limits=limits)
+        self._effects: Mapping[State, Callable[[Work], Awaitable[Step]]] = {
             "resolving": obtaining.resolve,
             "checking": obtaining.check,
             "downloading": obtaining.download,
             "verifying": obtaining.verify,
             "staged": proving.stage,
             "trial": proving.try_version,
+            "switching": soaking.switch,
+            "soaking": soaking.soak,
+            "going_back": soaking.go_back,
         }
 
     async def run(self, work: Work) -> Step:
@@ -59,7 +75,7 @@ class Steps:
             return await self._without_room(work, error)
         except CannotGoOnError as error:
             reason = Reason("no_variant", str(error))
-            return Go("failed" if work.record.state == "trial" else "refused", {"reason": reason})
+            return Go("failed" if work.record.state in _LATE else "refused", {"reason": reason})
         except (AgentError, OSError) as error:
             log.warning(
                 "update_step_failed", slot=work.record.slot, state=work.record.state, error=str(error)
@@ -69,7 +85,7 @@ class Steps:
     async def _without_room(self, work: Work, error: NoSpaceError) -> Step:
         """The disk is full: make room and go on, or refuse until there is as much more as is missing."""
         reason = Reason("no_space", str(error))
-        if work.record.state == "trial":
+        if work.record.state in _LATE:
             return Pause(reason)
         try:
             if work.record.state != "checking" and await self._registry.collect_garbage(error.missing_bytes):

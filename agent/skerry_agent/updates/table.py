@@ -1,7 +1,8 @@
 """The update's state machine: a table, and nothing else decides on states. Pure.
 
 A state is stored before its effect, and every effect may be done again: so a restart finds the state whose
-effect was under way and does it once more. What each state does is in ``obtaining.py`` and ``proving.py``:
+effect was under way and does it once more. What each state does is in ``obtaining.py``, ``proving.py`` and
+``soaking.py``:
 
 ============  ===========================================================================================
 idle          nothing is wanted, or what was wanted no longer is
@@ -10,17 +11,25 @@ checking      does it fit: device, memory, disk
 downloading   chunks come, from files that are here first
 verifying     the whole file is hashed and installed
 staged        waits until it may be tried
-trial         the acceptance checks run; once they passed, the slot is switched
-committed     it serves
+trial         the acceptance checks run, in a runner beside the one that serves
+switching     they passed: the slot's requests go to the version; the one before stays ready
+soaking       it takes requests on trial, and is compared with the version before
+going_back    it was worse, or is not wanted any more: the version before serves again
+committed     it serves, and stays
 rolled_back   it failed its trial, or a person went back; not tried again before ``attempt`` rises
 refused       it cannot be; tried again with a new ``attempt`` or generation, or when room was made
 ============  ===========================================================================================
+
+Reports know ``switching``, ``soaking`` and ``going_back`` as ``trial``: whatever its reason says, the version
+is not proven yet.
 """
 
 from collections.abc import Mapping
 from typing import Literal
 
 from skerry_protocol.reported import TERMINAL_STATES, SlotState
+
+State = SlotState | Literal["switching", "soaking", "going_back"]
 
 Event = Literal[
     "wanted",
@@ -35,6 +44,10 @@ Event = Literal[
     "began",
     "passed",
     "switched",
+    "proved",
+    "went_back",
+    "withdrawn",
+    "no_way_back",
     "failed",
     "restarted",
     "looped",
@@ -42,16 +55,19 @@ Event = Literal[
     "rolled_back_by_hand",
 ]
 
-IN_FLIGHT: tuple[SlotState, ...] = (
+IN_FLIGHT: tuple[State, ...] = (
     "resolving",
     "checking",
     "downloading",
     "verifying",
     "staged",
     "trial",
+    "switching",
+    "soaking",
+    "going_back",
 )
 
-TRANSITIONS: Mapping[tuple[SlotState, Event], SlotState] = {
+TRANSITIONS: Mapping[tuple[State, Event], State] = {
     # A desired state meets a slot where nothing is under way.
     ("idle", "wanted"): "resolving",
     ("committed", "wanted"): "resolving",
@@ -72,9 +88,16 @@ TRANSITIONS: Mapping[tuple[SlotState, Event], SlotState] = {
     ("verifying", "damaged"): "downloading",
     ("verifying", "verified"): "staged",
     ("staged", "began"): "trial",
-    ("trial", "passed"): "trial",
-    ("trial", "switched"): "committed",
+    ("trial", "passed"): "switching",
     ("trial", "failed"): "rolled_back",
+    ("switching", "switched"): "soaking",
+    ("switching", "proved"): "committed",
+    ("switching", "failed"): "going_back",
+    ("soaking", "proved"): "committed",
+    ("soaking", "failed"): "going_back",
+    ("going_back", "went_back"): "rolled_back",
+    ("going_back", "withdrawn"): "idle",
+    ("going_back", "no_way_back"): "refused",
     # What cannot be.
     ("resolving", "refused"): "refused",
     ("checking", "refused"): "refused",
@@ -88,6 +111,9 @@ TRANSITIONS: Mapping[tuple[SlotState, Event], SlotState] = {
     ("verifying", "restarted"): "verifying",
     ("staged", "restarted"): "staged",
     ("trial", "restarted"): "staged",
+    ("switching", "restarted"): "switching",
+    ("soaking", "restarted"): "soaking",
+    ("going_back", "restarted"): "going_back",
     # It went round and round.
     ("resolving", "looped"): "refused",
     ("checking", "looped"): "refused",
@@ -95,6 +121,9 @@ TRANSITIONS: Mapping[tuple[SlotState, Event], SlotState] = {
     ("verifying", "looped"): "refused",
     ("staged", "looped"): "refused",
     ("trial", "looped"): "rolled_back",
+    ("switching", "looped"): "going_back",
+    ("soaking", "looped"): "going_back",
+    ("going_back", "looped"): "refused",
     # Something else is wanted now, or nothing.
     ("resolving", "superseded"): "idle",
     ("checking", "superseded"): "idle",
@@ -102,6 +131,7 @@ TRANSITIONS: Mapping[tuple[SlotState, Event], SlotState] = {
     ("verifying", "superseded"): "idle",
     ("staged", "superseded"): "idle",
     ("trial", "superseded"): "idle",
+    ("soaking", "superseded"): "going_back",
     # A person went back.
     ("idle", "rolled_back_by_hand"): "rolled_back",
     ("resolving", "rolled_back_by_hand"): "rolled_back",
@@ -110,13 +140,16 @@ TRANSITIONS: Mapping[tuple[SlotState, Event], SlotState] = {
     ("verifying", "rolled_back_by_hand"): "rolled_back",
     ("staged", "rolled_back_by_hand"): "rolled_back",
     ("trial", "rolled_back_by_hand"): "rolled_back",
+    ("switching", "rolled_back_by_hand"): "rolled_back",
+    ("soaking", "rolled_back_by_hand"): "rolled_back",
+    ("going_back", "rolled_back_by_hand"): "rolled_back",
     ("committed", "rolled_back_by_hand"): "rolled_back",
     ("rolled_back", "rolled_back_by_hand"): "rolled_back",
     ("refused", "rolled_back_by_hand"): "rolled_back",
 }
 
 
-def next_state(state: SlotState, event: Event) -> SlotState:
+def next_state(state: State, event: Event) -> State:
     """The state after an event.
 
     Raises:
@@ -128,6 +161,13 @@ def next_state(state: SlotState, event: Event) -> SlotState:
         raise RuntimeError(f"an update that is {state} cannot meet {event!r}") from None
 
 
-def is_terminal(state: SlotState) -> bool:
+def reported_state(state: State) -> SlotState:
+    """The state as reports know it."""
+    if state == "switching" or state == "soaking" or state == "going_back":  # noqa: PLR1714 - mypy narrows it
+        return "trial"
+    return state
+
+
+def is_terminal(state: State) -> bool:
     """Whether nothing is under way."""
     return state in TERMINAL_STATES

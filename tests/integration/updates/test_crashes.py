@@ -10,9 +10,9 @@ from skerry_agent.runtime import ModelFile
 from skerry_agent.updates import UpdateLimits
 from support.updates import CHANNEL, CrashError, Published, World
 
-STORES = 9
+STORES = 11
 """One more than the times that the engine stores a record on the way to ``committed``."""
-QUIET = UpdateLimits(progress_s=1e9)
+QUIET = UpdateLimits(progress_s=1e9, soak_s=10.0, soak_look_s=5.0, soak_store_s=5.0)
 
 
 async def prepare(world: World, one: Published) -> None:

@@ -7,17 +7,18 @@ from skerry_agent.errors import WorldError
 from skerry_agent.registry import RegistryLimits, SlotError
 from skerry_agent.trust.errors import TargetNotYetVisibleError, TargetRefusedError
 from skerry_agent.updates import UpdateLimits
-from skerry_protocol.reported import SlotState
+from skerry_agent.updates.table import State
 from support.registry import LIMITS
 from support.updates import CHANNEL, MemorySource, Published, World, desire, failed, publish
 
-STRAIGHT: list[SlotState] = [
+STRAIGHT: list[State] = [
     "resolving",
     "checking",
     "downloading",
     "verifying",
     "staged",
     "trial",
+    "switching",
     "committed",
 ]
 

@@ -4,9 +4,9 @@ import msgspec
 import pytest
 
 from skerry_agent.updates.record import SlotRecord, fresh, judge
-from skerry_agent.updates.table import Event
+from skerry_agent.updates.table import Event, State
 from skerry_protocol.desired import DesiredSlot, TargetRef
-from skerry_protocol.reported import Reason, SlotState
+from skerry_protocol.reported import Reason
 from support.registry import make_artifact
 
 V1, V2 = (TargetRef(path=f"models/m/{n}.json", sha256=f"{n}" * 64, length=1) for n in (1, 2))
@@ -14,8 +14,12 @@ SERVING_V1 = replace(make_artifact("m@1", sha="a" * 64), target_sha256=V1.sha256
 SLOW = Reason("too_slow", "3 tokens/s")
 
 
-def record(state: SlotState, target: TargetRef = V2, attempt: int = 1, *, passed: bool = False) -> SlotRecord:
-    return SlotRecord(slot="s", state=state, target=target, attempt=attempt, generation="1.1", passed=passed)
+def record(state: State, target: TargetRef = V2, attempt: int = 1) -> SlotRecord:
+    return SlotRecord(slot="s", state=state, target=target, attempt=attempt, generation="1.1")
+
+
+def stuck(code: str) -> SlotRecord:
+    return msgspec.structs.replace(record("refused", V1), reason=Reason(code, "it still serves"))
 
 
 def want(target: TargetRef = V2, attempt: int = 1) -> DesiredSlot:
@@ -46,8 +50,13 @@ def want(target: TargetRef = V2, attempt: int = 1) -> DesiredSlot:
         (record("downloading"), want(V1), "1.2", None, "superseded"),
         (record("trial"), want(V2, 2), "1.2", None, "superseded"),
         (record("staged"), None, "1.2", None, "superseded"),
-        (record("trial", passed=True), want(V1), "1.2", None, None),
-        (record("trial", passed=True), None, "1.2", None, None),
+        (record("soaking"), want(V1), "1.2", None, "superseded"),
+        (record("soaking"), None, "1.2", None, "superseded"),
+        (record("switching"), want(V1), "1.2", None, None),
+        (record("going_back"), None, "1.2", None, None),
+        # It failed, and still serves.
+        (stuck("no_way_back"), want(V1), "1.2", None, None),
+        (stuck("no_way_back"), want(V1, 2), "1.2", None, "satisfied"),
     ],
 )
 def test_what_a_desired_state_means(

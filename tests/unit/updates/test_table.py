@@ -4,14 +4,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry_agent.updates.table import IN_FLIGHT, TRANSITIONS, Event, is_terminal, next_state
+from skerry_agent.updates.table import (
+    IN_FLIGHT,
+    TRANSITIONS,
+    Event,
+    State,
+    is_terminal,
+    next_state,
+    reported_state,
+)
 from skerry_protocol.reported import TERMINAL_STATES, SlotState
 
-STATES: tuple[SlotState, ...] = get_args(SlotState)
+REPORTED: tuple[SlotState, ...] = get_args(SlotState)
+STATES: tuple[State, ...] = (*REPORTED, "switching", "soaking", "going_back")
 EVENTS: tuple[Event, ...] = get_args(Event)
 
 
-def walk(state: SlotState, *events: Event) -> list[SlotState]:
+def walk(state: State, *events: Event) -> list[State]:
     chain = []
     for event in events:
         state = next_state(state, event)
@@ -24,7 +33,7 @@ def walk(state: SlotState, *events: Event) -> list[SlotState]:
     [
         (
             "idle",
-            ["wanted", "resolved", "fits", "obtained", "verified", "began", "passed", "switched"],
+            ["wanted", "resolved", "fits", "obtained", "verified", "began", "passed", "switched", "proved"],
             [
                 "resolving",
                 "checking",
@@ -32,10 +41,16 @@ def walk(state: SlotState, *events: Event) -> list[SlotState]:
                 "verifying",
                 "staged",
                 "trial",
-                "trial",
+                "switching",
+                "soaking",
                 "committed",
             ],
         ),
+        ("trial", ["passed", "proved"], ["switching", "committed"]),
+        ("soaking", ["failed", "went_back", "held"], ["going_back", "rolled_back", "rolled_back"]),
+        ("soaking", ["restarted", "looped", "no_way_back"], ["soaking", "going_back", "refused"]),
+        ("soaking", ["superseded", "withdrawn", "wanted"], ["going_back", "idle", "resolving"]),
+        ("switching", ["restarted", "failed", "restarted"], ["switching", "going_back", "going_back"]),
         ("committed", ["wanted", "refused", "wanted"], ["resolving", "refused", "resolving"]),
         ("downloading", ["obtained", "damaged", "obtained"], ["verifying", "downloading", "verifying"]),
         ("staged", ["began", "restarted", "began", "failed"], ["trial", "staged", "trial", "rolled_back"]),
@@ -49,7 +64,7 @@ def walk(state: SlotState, *events: Event) -> list[SlotState]:
         ),
     ],
 )
-def test_the_chains_that_matter(start: SlotState, events: list[Event], chain: list[SlotState]) -> None:
+def test_the_chains_that_matter(start: State, events: list[Event], chain: list[State]) -> None:
     assert walk(start, *events) == chain
 
 
@@ -61,14 +76,22 @@ def test_the_states_are_those_of_the_protocol() -> None:
 
 
 @pytest.mark.parametrize("state", IN_FLIGHT)
-def test_whatever_is_under_way_can_restart_loop_end_and_give_way(state: SlotState) -> None:
+def test_whatever_is_under_way_can_restart_loop_end_and_give_way(state: State) -> None:
     assert not is_terminal(next_state(state, "restarted"))
-    assert is_terminal(next_state(state, "looped"))
-    assert next_state(state, "superseded") == "idle"
+    ended = next_state(state, "looped")
+    assert is_terminal(ended) or is_terminal(next_state(ended, "looped"))
+    if state not in ("switching", "going_back"):
+        assert next_state(state, "superseded") == ("going_back" if state == "soaking" else "idle")
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_a_person_can_always_go_back(state: SlotState) -> None:
+def test_reports_know_every_state_and_call_nothing_done_that_is_not(state: State) -> None:
+    assert reported_state(state) in REPORTED
+    assert is_terminal(reported_state(state)) == is_terminal(state)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_person_can_always_go_back(state: State) -> None:
     assert next_state(state, "rolled_back_by_hand") == "rolled_back"
 
 
@@ -79,9 +102,9 @@ def test_a_desired_state_is_taken_up_wherever_nothing_is_under_way(state: SlotSt
     assert next_state(state, "held") == "rolled_back"
 
 
-def test_only_a_switched_or_satisfied_slot_is_committed() -> None:
+def test_only_a_proven_or_satisfied_slot_is_committed() -> None:
     into = {event for (state, event), to in TRANSITIONS.items() if to == "committed" != state}
-    assert into == {"switched", "satisfied"}
+    assert into == {"proved", "satisfied"}
 
 
 def test_what_the_table_does_not_know_is_a_bug() -> None:
@@ -91,7 +114,8 @@ def test_what_the_table_does_not_know_is_a_bug() -> None:
 
 @given(st.lists(st.sampled_from(EVENTS)))
 def test_from_every_reachable_state_there_is_a_way_to_an_end(events: list[Event]) -> None:
-    state: SlotState = "idle"
+    state: State = "idle"
     for event in events:
         state = TRANSITIONS.get((state, event), state)
-    assert is_terminal(state) or is_terminal(next_state(state, "looped"))
+    ended = state if is_terminal(state) else next_state(state, "looped")
+    assert is_terminal(ended) or is_terminal(next_state(ended, "looped"))
