@@ -154,7 +154,7 @@ class Device:
         # In a file, which the fleet's settings may override; the environment they may not.
         config = self.folder / f"{self.name}.toml"
         config.parent.mkdir(parents=True, exist_ok=True)
-        config.write_text(f"[api]\nport = {self.port}\n", encoding="utf-8")
+        config.write_text(f"[api]\nport = {self.port}\n[updates]\nsoak_s = 1.0\n", encoding="utf-8")
         self.service = Service(
             self.name,
             [BIN / "skerry-agent", "run", "--config", config],

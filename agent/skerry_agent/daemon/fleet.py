@@ -21,7 +21,7 @@ from skerry_agent.settings.fleet_slices import sync_limits, update_limits
 from skerry_agent.settings.slices import runner_options
 from skerry_agent.sync import CommandOutcome, ReportSources, SyncService
 from skerry_agent.telemetry import read_inventory
-from skerry_agent.trials import RunnerTrier
+from skerry_agent.trials import LiveHealth, RunnerTrier
 from skerry_agent.trust import FleetTargets, TrustStore
 from skerry_agent.updates import LinuxDevice, Opening, Starts, UpdateEngine
 from skerry_agent.updates.sources import BundleSource
@@ -144,6 +144,7 @@ async def open_fleet(
                 runner_options(local.settings.runtime, local.state.prefixes), trained
             ),
         ),
+        health=LiveHealth(local.pool),
         events=local.outbox,
         limits=update_limits(local.settings.updates),
         activation_delay_s=Opening(lambda: local.settings.updates.activation_window, local.time.now).closed_s,

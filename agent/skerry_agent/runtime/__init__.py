@@ -20,6 +20,7 @@ from skerry_agent.runtime.errors import (
 )
 from skerry_agent.runtime.header_check import check_model_file
 from skerry_agent.runtime.health import HealthCounts
+from skerry_agent.runtime.heat_guard import hottest_zone
 from skerry_agent.runtime.memory_need import cache_tokens
 from skerry_agent.runtime.model import (
     ModelFile,
@@ -83,5 +84,6 @@ __all__ = [
     "Usage",
     "cache_tokens",
     "check_model_file",
+    "hottest_zone",
     "second_try",
 ]

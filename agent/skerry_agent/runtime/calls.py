@@ -5,11 +5,15 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Protocol, TypeVar
 
 from skerry_agent.runtime.errors import ModelUnavailableError, RunnerCrashedError
+from skerry_agent.runtime.health import HealthTally
 from skerry_agent.runtime.jobs import Job, Jobs
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.outcome import request_error
 from skerry_agent.runtime.requests import FinishEvent, GenerateEvent, GenerateRequest, TokenEvent
-from skerry_agent.runtime.wire import Cancel, Failed, Finished, Outcome, Token, encode
+from skerry_agent.runtime.wire import Cancel, Failed, FailureCode, Finished, Outcome, Token, encode
+
+MODEL_FAILURES: frozenset[FailureCode] = frozenset({"failed", "no_chat_template", "expired"})
+"""What another model, or a faster one, might have answered."""
 
 T = TypeVar("T", bound=Outcome)
 
@@ -37,13 +41,15 @@ class Calls:
     Args:
         jobs: Its table of requests.
         meter: Where to count.
+        tally: Where to count for this model alone.
         pipe: The way to the process.
     """
 
-    def __init__(self, jobs: Jobs, meter: Meter, pipe: RunnerPipe) -> None:
+    def __init__(self, jobs: Jobs, meter: Meter, pipe: RunnerPipe, tally: HealthTally) -> None:
         self._jobs = jobs
         self._meter = meter
         self._pipe = pipe
+        self._tally = tally
 
     async def generate(self, request: GenerateRequest) -> AsyncGenerator[GenerateEvent, None]:
         """Run one request; see ``Runner.generate``."""
@@ -65,6 +71,7 @@ class Calls:
                     self._meter.failed += 1
                     raise self._error(message, job)
                 self._meter.finish(message.usage, message.timings, first_token_s=first_token_s)
+                self._tally.finish(message.usage, message.timings, first_token_s=first_token_s)
                 yield FinishEvent(message.reason, message.usage, message.timings)
         finally:
             if not over:
@@ -105,8 +112,12 @@ class Calls:
 
     def _error(self, message: Token | Outcome | None, job: Job) -> Exception:
         if isinstance(message, Failed):
+            if message.code in MODEL_FAILURES:
+                self._tally.fail()
             return request_error(message, retry_after_s=self._meter.retry_after_s)
         error = self._pipe.end_error()
         if isinstance(error, RunnerCrashedError):
             error.started = job.started
+            if job.started:
+                self._tally.fail()
         return error

@@ -1,6 +1,10 @@
 """How a model's requests fare: counters that can be added, stored and compared."""
 
+from dataclasses import dataclass, field
+
 import msgspec
+
+from skerry_agent.runtime.requests import Timings, Usage
 
 
 class HealthCounts(msgspec.Struct, frozen=True):
@@ -23,10 +27,20 @@ class HealthCounts(msgspec.Struct, frozen=True):
     decode_s: float = 0.0
 
     def __add__(self, other: "HealthCounts") -> "HealthCounts":
-        return HealthCounts(*(a + b for a, b in zip(_values(self), _values(other), strict=True)))
+        return self._plus(other, 1)
 
     def __sub__(self, other: "HealthCounts") -> "HealthCounts":
-        return HealthCounts(*(a - b for a, b in zip(_values(self), _values(other), strict=True)))
+        return self._plus(other, -1)
+
+    def _plus(self, other: "HealthCounts", sign: int) -> "HealthCounts":
+        return HealthCounts(
+            finished=self.finished + sign * other.finished,
+            failed=self.failed + sign * other.failed,
+            crashes=self.crashes + sign * other.crashes,
+            first_token_s=self.first_token_s + sign * other.first_token_s,
+            decoded=self.decoded + sign * other.decoded,
+            decode_s=self.decode_s + sign * other.decode_s,
+        )
 
     @property
     def ended(self) -> int:
@@ -49,5 +63,26 @@ class HealthCounts(msgspec.Struct, frozen=True):
         return self.decoded / self.decode_s if self.decode_s > 0 else None
 
 
-def _values(counts: HealthCounts) -> tuple[float, ...]:
-    return tuple(msgspec.structs.astuple(counts))
+@dataclass(slots=True)
+class HealthTally:
+    """Counts for one model file, over all its runners since the daemon started."""
+
+    counts: HealthCounts = field(default_factory=HealthCounts)
+
+    def finish(self, usage: Usage, timings: Timings, *, first_token_s: float) -> None:
+        """A request went well; as ``Meter.finish``."""
+        timed = timings.decode_tokens_per_s > 0
+        self.counts += HealthCounts(
+            finished=1,
+            first_token_s=first_token_s,
+            decoded=usage.completion_tokens - 1 if timed else 0,
+            decode_s=timings.decode_ms / 1e3 if timed else 0.0,
+        )
+
+    def fail(self) -> None:
+        """A request failed for the model's or its runner's sake."""
+        self.counts += HealthCounts(failed=1)
+
+    def crash(self) -> None:
+        """A runner ended by itself."""
+        self.counts += HealthCounts(crashes=1)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from skerry_agent.runtime.health import HealthTally
 from skerry_agent.runtime.model import RuntimeMetrics
 from skerry_agent.runtime.requests import Timings, Usage
 
@@ -31,12 +32,17 @@ class Meter:
     unloads: Counter[UnloadReason] = field(default_factory=Counter)
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    by_file: dict[str, HealthTally] = field(default_factory=dict)
     last_tokens_per_s: float | None = None
     last_first_token_s: float | None = None
     _busy_s: float = 0.0
     _first_token_s: float = 0.0
     _decoded: int = 0
     _decode_s: float = 0.0
+
+    def of(self, sha256: str) -> HealthTally:
+        """The counters of one model file alone."""
+        return self.by_file.setdefault(sha256, HealthTally())
 
     def finish(self, usage: Usage, timings: Timings, *, first_token_s: float) -> None:
         """Count a request that went well."""

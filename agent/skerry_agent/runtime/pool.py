@@ -17,6 +17,7 @@ from skerry_agent.runtime.errors import (
     NotEnoughMemoryError,
     RunnerCrashedError,
 )
+from skerry_agent.runtime.health import HealthCounts
 from skerry_agent.runtime.loader import Loader, StartRunner
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.model import ModelFile, ModelStatus, RunnerOptions, RuntimeLimits, RuntimeMetrics
@@ -232,6 +233,10 @@ class ModelPool:
             memory=memory,
         )
 
+    def health(self, sha256: str) -> HealthCounts:
+        """What was counted of the requests to one model file since the daemon started."""
+        return self._meter.of(sha256).counts
+
     def room_for(self, replaces: str | None = None) -> int:
         """Memory that one model could have, in bytes, if all but the pinned ones were unloaded.
 
@@ -355,6 +360,7 @@ class ModelPool:
         if not loaded.runner.crashed:
             return
         self._meter.crashes += 1
+        self._meter.of(loaded.runner.model.sha256).crash()
         error: RunnerCrashedError = loaded.runner.crash_error()
         self._service.crashed(place, loaded.runner.model, str(error), serving=place.loaded is loaded)
         loaded.unload_with(None)

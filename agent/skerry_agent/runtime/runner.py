@@ -84,7 +84,7 @@ class Runner:
         self._limits = limits
         self._meter = meter
         self._jobs = Jobs(model.label, slots=slots, limits=limits, meter=self._meter, clock=time.monotonic)
-        self._calls = Calls(self._jobs, self._meter, self)
+        self._calls = Calls(self._jobs, self._meter, self, self._meter.of(model.sha256))
         self.engine = EngineStats()
         self._info: ModelInfo | None = None
         self._first: asyncio.Future[Ready | LoadFailed | None] = asyncio.get_running_loop().create_future()

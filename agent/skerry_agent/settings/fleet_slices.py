@@ -7,7 +7,14 @@ from skerry_agent.updates.limits import UpdateLimits
 
 def update_limits(settings: UpdateSettings) -> UpdateLimits:
     """Bounds of updates."""
-    return UpdateLimits(retry_initial_s=settings.retry_initial_s, retry_max_s=settings.retry_max_s)
+    return UpdateLimits(
+        retry_initial_s=settings.retry_initial_s,
+        retry_max_s=settings.retry_max_s,
+        soak_s=settings.soak_s,
+        soak_max_slowdown=settings.soak_max_slowdown,
+        soak_max_more_errors_percent=settings.soak_max_more_errors_percent,
+        soak_max_celsius=settings.soak_max_celsius,
+    )
 
 
 def sync_limits(settings: SyncSettings) -> SyncLimits:

@@ -179,6 +179,31 @@ class UpdateSettings(_Section):
         default=2.0, gt=0, description="First pause after a failed attempt, in seconds (full jitter)."
     )
     retry_max_s: float = Field(default=300.0, gt=0, description="Longest such pause, in seconds.")
+    soak_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=30 * 24 * 3600,
+        description="How long a version that passed its checks takes requests on trial before it stays,"
+        " in seconds; 0 for not at all. A manifest may say otherwise, here and for the next two.",
+    )
+    soak_max_slowdown: float = Field(
+        default=2.0,
+        ge=1,
+        description="Factor by which it may be slower than the version before: tokens per second, and the"
+        " time to the first token.",
+    )
+    soak_max_more_errors_percent: float = Field(
+        default=5.0,
+        ge=0,
+        le=100,
+        description="Percentage points by which more of its requests may fail than of the version before.",
+    )
+    soak_max_celsius: float = Field(
+        default=85.0,
+        gt=0,
+        description="Mean temperature of the device at which a version on trial goes back, unless the device"
+        " was as hot before, in degrees Celsius.",
+    )
     http_source: bool = Field(
         default=True, description="Whether to try the controller's HTTPS listener before MQTT."
     )

@@ -35,7 +35,7 @@ class RunnerTrier:
 
     Args:
         pool: The runtime.
-        active_files: SHA-256 of the files that some slot serves now; others are retired after a promotion.
+        active_files: SHA-256 of the files that some slot serves now; others are retired when it is settled.
     """
 
     def __init__(self, pool: ModelPool, active_files: Callable[[], Awaitable[set[str]]]) -> None:
@@ -45,7 +45,7 @@ class RunnerTrier:
         self._retiring: set[asyncio.Task[None]] = set()
 
     async def try_model(
-        self, model: ModelFile, acceptance: Acceptance, *, replaces: str | None = None
+        self, model: ModelFile, acceptance: Acceptance, *, replaces: ModelFile | None = None
     ) -> TrialOutcome:
         """Load the model and run its checks; on success the runner stays warm for :meth:`promote`.
 
@@ -53,7 +53,8 @@ class RunnerTrier:
         """
         await self.discard(model)
         try:
-            runner = await self._pool.trial(model, make_room=True, replaces=replaces)
+            old = None if replaces is None else replaces.sha256
+            runner = await self._pool.trial(model, make_room=True, replaces=old)
         except ModelUnavailableError as error:
             too_big = isinstance(error, NotEnoughMemoryError)
             return _failed("no_memory" if too_big else "load_failed", str(error))
@@ -77,7 +78,7 @@ class RunnerTrier:
         return TrialOutcome(passed=True, figures=figures)
 
     async def promote(self, model: ModelFile) -> None:
-        """Let the candidate serve, and let those drain that no slot serves any more."""
+        """Let the candidate serve; the one before stays loaded while there is room for it."""
         runner = self._candidates.pop(model.sha256, None)
         if runner is not None:
             try:
@@ -85,6 +86,9 @@ class RunnerTrier:
             except ModelUnavailableError as error:
                 # It passed, and it is committed; the next request starts a new runner.
                 log.warning("candidate_ended_early", model=model.label, error=str(error))
+
+    async def settle(self) -> None:
+        """Let those drain that no slot serves any more."""
         active = await self._active_files()
         for status in self._pool.status():
             if status.role == "serving" and status.sha256 not in active:

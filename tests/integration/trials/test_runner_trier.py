@@ -90,6 +90,8 @@ async def test_what_no_slot_serves_any_more_is_retired(pool: ModelPool, tmp_path
     trier = trier_for(pool, {new.sha256})
     await trier.try_model(new, Acceptance())
     await trier.promote(new)
+    assert {s.sha256 for s in pool.status() if s.pid} == {old.sha256, new.sha256}
+    await trier.settle()
     await exited
     assert {s.sha256 for s in pool.status() if s.pid} == {new.sha256}
 
@@ -120,7 +122,7 @@ async def test_where_both_do_not_fit_requests_wait_for_the_trial_and_are_then_an
     try:
         async with pool.lease(old) as runner:
             exited = runner.exited
-        tried = asyncio.create_task(trier.try_model(new, wrong, replaces=old.sha256))
+        tried = asyncio.create_task(trier.try_model(new, wrong, replaces=old))
         assert await exited == 0
         waiting = asyncio.create_task(pool.lease(old).__aenter__())
         assert not (await tried).passed
@@ -129,7 +131,7 @@ async def test_where_both_do_not_fit_requests_wait_for_the_trial_and_are_then_an
         await trier.discard(new)
         assert (await waiting).model == old
 
-        passed = await trier.try_model(new, Acceptance(), replaces=old.sha256)
+        passed = await trier.try_model(new, Acceptance(), replaces=old)
         assert passed.passed
         await trier.promote(new)
         async with pool.lease(new) as serving:

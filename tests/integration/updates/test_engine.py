@@ -128,7 +128,7 @@ async def test_a_manifest_of_another_name_is_refused(world: World, one: Publishe
     ("changes", "code"),
     [
         ({"selector": "site=elsewhere"}, "no_variant"),
-        ({"kind": "adapter"}, "unsupported_kind"),
+        ({"kind": "adapter"}, "manifest_malformed"),
         ({"memory_bytes": 1 << 40}, "no_memory"),
     ],
 )
