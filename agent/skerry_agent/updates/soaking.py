@@ -88,7 +88,8 @@ class Soaking:
         if not soak.left_s:
             await self._trier.settle()
             return Go("proved", changes)
-        return Pause(_soaking(soak), min(self._limits.soak_look_s, soak.left_s), changes, lasting=lasting)
+        wait_s = min(self._limits.soak_look_s, soak.left_s)
+        return Pause(_soaking(soak), wait_s, changes=changes, lasting=lasting)
 
     async def go_back(self, work: Work) -> Step:
         """Let the version before serve again."""
