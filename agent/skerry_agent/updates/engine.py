@@ -28,10 +28,10 @@ from skerry_agent.updates.ports import (
     TargetSource,
     Trier,
 )
+from skerry_agent.updates.rechecking import refusal_passed
 from skerry_agent.updates.record import WRONG_BYTES, SlotRecord, fresh
 from skerry_agent.updates.reports import Live, build_reports
 from skerry_agent.updates.schedule import Starts
-from skerry_agent.updates.soaking import superseded
 from skerry_agent.updates.sources.local import LocalSource
 from skerry_agent.updates.step import Go, Pause, Step, Work
 from skerry_agent.updates.steps import Steps
@@ -270,7 +270,7 @@ class UpdateEngine:
         for slot in sorted(names):
             event = self._ledger.judge(slot)
             if event == "superseded":
-                await self._supersede(slot)
+                await self._ledger.supersede(slot)
                 event = self._ledger.judge(slot)
             wanted = self._ledger.wanted(slot)
             if event is None or wanted is None:
@@ -280,12 +280,6 @@ class UpdateEngine:
             reason = self._ledger.verdict(slot, wanted) if event == "held" else None
             await self._ledger.move(base, Go(event, {"reason": reason}), announced=event != "satisfied")
         self._considered = mark
-
-    async def _supersede(self, slot: str) -> None:
-        record = self._ledger.records[slot]
-        log.info("update_superseded", slot=slot, state=record.state)
-        changes = {"reason": superseded(slot)} if record.state == "soaking" else {}
-        await self._ledger.move(record, Go("superseded", changes))
 
     def _next(self) -> tuple[str | None, float | None]:
         """The slot to work on with 0, or the time until there may be one; (None, None): nothing to do."""
@@ -370,18 +364,13 @@ class UpdateEngine:
         """A refusal that may pass: look whether it did."""
         wanted = self._ledger.wanted(record.slot)
         self._pauses.wait_for(record.slot, self._limits.recheck_s)
-        if wanted is not None and record.is_about(wanted) and await self._passed(record):
+        if (
+            wanted is not None
+            and record.is_about(wanted)
+            and await refusal_passed(record, self._registry, self._device)
+        ):
             self._pauses.end(record.slot)
             await self._ledger.move(fresh(record.slot, wanted, self._ledger.generation, record), Go("wanted"))
-
-    async def _passed(self, record: SlotRecord) -> bool:
-        if record.refused_for(WRONG_BYTES):
-            return True  # the pause was what it waits for
-        if record.refused_for("no_memory"):
-            slot = self._registry.slots_now.get(record.slot)
-            serving = slot.active.file_sha256 if slot is not None and slot.active is not None else None
-            return self._device.model_memory_bytes(serving) >= record.need_bytes
-        return await self._registry.room_bytes() >= record.need_bytes
 
     async def _progress(self, slot: str, done: int, fetched: int) -> None:
         record = self._ledger.records[slot]

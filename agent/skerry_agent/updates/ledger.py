@@ -11,6 +11,7 @@ from skerry_agent.updates.announcing import announce
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.ports import DeviceView
 from skerry_agent.updates.record import SlotRecord, fresh, judge
+from skerry_agent.updates.soaking import superseded
 from skerry_agent.updates.step import Go, file_sha256
 from skerry_agent.updates.store import UpdateStore
 from skerry_agent.updates.table import Event, State
@@ -121,6 +122,13 @@ class Ledger:
         self.records[record.slot] = record
         if lasting:
             self.changed.set()
+
+    async def supersede(self, slot: str) -> None:
+        """Leave what is under way: something else is wanted now, or nothing."""
+        record = self.records[slot]
+        log.info("update_superseded", slot=slot, state=record.state)
+        changes = {"reason": superseded(slot)} if record.state == "soaking" else {}
+        await self.move(record, Go("superseded", changes))
 
     # Going back, and starting.
 
