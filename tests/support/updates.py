@@ -13,7 +13,7 @@ from skerry_agent.runtime import HealthCounts, ModelFile
 from skerry_agent.trust.errors import TargetNotYetVisibleError
 from skerry_agent.updates import SourceError, TrialOutcome, UpdateEngine, UpdateLimits
 from skerry_agent.updates.network import Network
-from skerry_agent.updates.ports import P
+from skerry_agent.updates.ports import P, RangeSource
 from skerry_agent.updates.record import SlotRecord
 from skerry_agent.updates.schedule import Starts
 from skerry_agent.updates.store import UpdateStore
@@ -269,7 +269,10 @@ class FakeDevice:
 
 @dataclass
 class World:
-    """Everything around one agent; what survives a crash of it is on the disk and in the fakes."""
+    """Everything around one agent; what survives a crash of it is on the disk and in the fakes.
+
+    ``before`` makes sources that are preferred to ``sources``, at each start.
+    """
 
     folder: Path
     targets: FakeTargets = field(default_factory=FakeTargets)
@@ -286,6 +289,7 @@ class World:
     spread_s: float = 0.0
     disk: Disk = field(default_factory=Disk)
     traffic: Traffic = field(default_factory=Traffic)
+    before: Callable[[], Sequence[RangeSource]] = tuple
     states: list[State] = field(default_factory=list)
     crash_at_store: int | None = None
     _stores: int = 0
@@ -298,7 +302,8 @@ class World:
         )
         for source in self.sources:
             source.traffic = self.traffic
-        network = Network(self.sources, self.traffic, self.events, self.limits, lambda: self.closed_s())  # noqa: PLW0108 - tests change it
+        sources = [*self.before(), *self.sources]
+        network = Network(sources, self.traffic, self.events, self.limits, lambda: self.closed_s())  # noqa: PLW0108 - tests change it
         self.engine = await UpdateEngine.open(
             self.folder / "updates.db",
             self.registry,

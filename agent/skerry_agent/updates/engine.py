@@ -317,9 +317,9 @@ class UpdateEngine:
             self._downloading = None
         if isinstance(step, Go):
             self._pauses.moved(slot)
-            await self._ledger.move(self._ledger.records[slot], step)
-            if self._ledger.records[slot].refused_for(WRONG_BYTES):
+            if step.code == WRONG_BYTES:
                 self._pauses.wait_after_wrong_bytes(slot)
+            await self._ledger.move(self._ledger.records[slot], step)
         elif isinstance(step, Pause):
             await self._pause(slot, step)
 
@@ -362,15 +362,13 @@ class UpdateEngine:
 
     async def _recheck(self, record: SlotRecord) -> None:
         """A refusal that may pass: look whether it did."""
-        wanted = self._ledger.wanted(record.slot)
-        self._pauses.wait_for(record.slot, self._limits.recheck_s)
-        if (
-            wanted is not None
-            and record.is_about(wanted)
-            and await refusal_passed(record, self._registry, self._device)
-        ):
-            self._pauses.end(record.slot)
-            await self._ledger.move(fresh(record.slot, wanted, self._ledger.generation, record), Go("wanted"))
+        slot, wanted = record.slot, self._ledger.wanted(record.slot)
+        about = wanted is not None and record.is_about(wanted)
+        if wanted is not None and about and await refusal_passed(record, self._registry, self._device):
+            await self._ledger.move(fresh(slot, wanted, self._ledger.generation, record), Go("wanted"))
+            self._pauses.end(slot)
+        else:
+            self._pauses.wait_for(slot, self._limits.recheck_s)
 
     async def _progress(self, slot: str, done: int, fetched: int) -> None:
         record = self._ledger.records[slot]

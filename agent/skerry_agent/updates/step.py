@@ -23,6 +23,12 @@ class Go:
     changes: Mapping[str, Any] = field(default_factory=dict)
     manifest: bytes | None = None
 
+    @property
+    def code(self) -> str | None:
+        """Code of the reason why it goes wrong from here, where it does."""
+        reason = self.changes.get("reason")
+        return reason.code if isinstance(reason, Reason) else None
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from skerry_agent.updates import SourceError
+from skerry_agent.updates import SourceError, Traffic
 from skerry_agent.updates.sources import HttpLimits, HttpSource
 from skerry_protocol.manifest import Chunk
 from skerry_protocol.requests import Capability
@@ -57,10 +57,30 @@ def server() -> Iterator[RangeServer]:
         yield running
 
 
-def source(capabilities: Capabilities, clock: Ticking | None = None, max_range: int = 1 << 20) -> HttpSource:
-    limits = HttpLimits(connect_timeout_s=2.0, read_timeout_s=2.0, max_range_bytes=max_range)
+def source(
+    capabilities: Capabilities,
+    clock: Ticking | None = None,
+    max_range: int = 1 << 20,
+    traffic: Traffic | None = None,
+    max_attempts: int = 4,
+) -> HttpSource:
+    limits = HttpLimits(
+        connect_timeout_s=2.0,
+        read_timeout_s=2.0,
+        max_range_bytes=max_range,
+        max_attempts=max_attempts,
+        progress_bytes=4096,
+        retry_initial_s=0.001,
+        retry_max_s=0.002,
+        max_waste_bytes=8192,
+    )
     return HttpSource(
-        capabilities, open_session, limits=limits, monotonic=clock or Ticking(), uniform=lambda _, high: high
+        capabilities,
+        open_session,
+        limits=limits,
+        monotonic=clock or Ticking(),
+        uniform=lambda _, high: high,
+        traffic=traffic,
     )
 
 
@@ -85,9 +105,73 @@ async def test_a_long_stretch_is_cut(server: RangeServer) -> None:
 
 async def test_a_server_that_ignores_ranges_is_read_through_once(server: RangeServer) -> None:
     server.behaviour = "ignores_range"
-    wanted = [CHUNKS[2], CHUNKS[7], CHUNKS[12]]
-    assert await take(source(Capabilities(server.url)), wanted) == wanted
+    wanted = [CHUNKS[2], CHUNKS[4], CHUNKS[5], *CHUNKS[8:]]
+    traffic = Traffic()
+    assert await take(source(Capabilities(server.url), traffic=traffic), wanted) == wanted
     assert len(server.requests) == 1
+    assert traffic.total_bytes == len(DATA)  # what was skipped is counted as well
+
+
+async def test_a_server_that_ignores_ranges_is_left_when_most_would_be_read_for_nothing(
+    server: RangeServer,
+) -> None:
+    server.behaviour = "ignores_range"
+    traffic = Traffic()
+    with pytest.raises(SourceError, match="ignores ranges: 50000 bytes would have to be read for 848"):
+        await take(source(Capabilities(server.url), traffic=traffic), [CHUNKS[-1]])
+    assert traffic.total_bytes == 0
+
+
+@pytest.mark.parametrize("behaviour", ["500", "resets", "short", "closes", "short_length"])
+async def test_what_breaks_off_every_second_time_is_gone_on_with_where_it_was(
+    server: RangeServer, behaviour: str
+) -> None:
+    server.choose = lambda number: behaviour if number % 2 == 0 else "good"
+    traffic = Traffic()
+    tried = source(Capabilities(server.url), max_range=4096, traffic=traffic)
+    assert await take(tried, list(CHUNKS)) == list(CHUNKS)
+    assert traffic.total_bytes == len(DATA)  # nothing came twice, not even half a chunk
+
+
+async def test_a_chunk_larger_than_what_comes_before_a_reset_is_put_together(server: RangeServer) -> None:
+    server.choose = lambda number: "resets" if number < 5 else "good"
+    whole = Chunk(0, len(DATA), "0" * 64)
+    traffic = Traffic()
+    got = source(Capabilities(server.url), traffic=traffic).read(SHA, [whole])
+    assert (await anext(got))[1] == DATA
+    await got.aclose()
+    assert traffic.total_bytes == len(DATA)
+    assert len(server.requests) == 5
+
+
+@pytest.mark.parametrize("behaviour", ["endless", "long_length"])
+async def test_more_than_was_asked_for_is_not_read(server: RangeServer, behaviour: str) -> None:
+    server.behaviour = behaviour
+    traffic = Traffic()
+    assert await take(source(Capabilities(server.url), traffic=traffic), list(CHUNKS[1:3])) == list(
+        CHUNKS[1:3]
+    )
+    assert traffic.total_bytes == 8192
+
+
+@pytest.mark.parametrize(
+    ("header", "pause_s"), [("40", 60), ("100000", 5400), ("Wed, 21 Oct 2015 07:28:00 GMT", 15), ("x", 15)]
+)
+async def test_a_busy_server_is_left_alone_for_as_long_as_it_says(
+    server: RangeServer, header: str, pause_s: float
+) -> None:
+    server.behaviour, server.retry_after = "503", header
+    with pytest.raises(SourceError, match="503") as caught:
+        await take(source(Capabilities(server.url)), list(CHUNKS))
+    assert caught.value.retry_after_s == pytest.approx(pause_s)
+    assert len(server.requests) == (4 if header == "x" else 1)
+
+
+async def test_a_limit_holds_back_what_is_read(server: RangeServer) -> None:
+    traffic = Traffic(lambda: 100_000)
+    began = time.monotonic()
+    await take(source(Capabilities(server.url), traffic=traffic), list(CHUNKS))
+    assert 0.4 < time.monotonic() - began < 2.0
 
 
 @pytest.mark.parametrize(
@@ -105,7 +189,7 @@ async def test_a_server_that_ignores_ranges_is_read_through_once(server: RangeSe
 async def test_a_bad_answer_ends_the_source(server: RangeServer, behaviour: str, message: str) -> None:
     server.behaviour = behaviour
     with pytest.raises(SourceError, match=message) as caught:
-        await take(source(Capabilities(server.url)), list(CHUNKS[1:3]))
+        await take(source(Capabilities(server.url), max_attempts=1), list(CHUNKS[1:3]))
     assert "secret" not in str(caught.value)
 
 
@@ -176,6 +260,6 @@ async def test_a_stalled_server_does_not_hold_up_a_cancelled_download(server: Ra
 
 async def test_a_stalled_server_is_given_up_after_the_read_timeout(server: RangeServer) -> None:
     server.behaviour = "stalls"
-    limits = HttpLimits(read_timeout_s=0.2)
+    limits = HttpLimits(read_timeout_s=0.2, max_attempts=1)
     with pytest.raises(SourceError, match="timed out"):
         await take(HttpSource(Capabilities(server.url), open_session, limits=limits), [*CHUNKS])
