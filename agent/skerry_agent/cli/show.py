@@ -10,6 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from rich.table import Table
 
 from skerry_agent.cli.memory_words import budget, in_memory, memory
+from skerry_agent.cli.update_words import progress, waiting
 
 console = Console()
 MiB = 1024 * 1024
@@ -33,8 +34,8 @@ def show_status(status: dict[str, Any]) -> None:
             name,
             slot.get("active") or "-",
             slot.get("previous") or "-",
-            _progress(update),
-            (update.get("reason") or {}).get("message", ""),
+            progress(update),
+            waiting(update),
         )
     console.print(table if table.row_count else "no model is active; see skerry-agent import --help")
     for runner in status["runners"]:
@@ -131,11 +132,3 @@ def transfer_bar(title: str, *, hidden: bool) -> Iterator[Callable[[int, int], N
 def _show_memory(held: dict[str, int] | None) -> None:
     if held:
         console.print(budget(held), highlight=False)
-
-
-def _progress(update: dict[str, Any]) -> str:
-    if not update:
-        return "-"
-    if update["state"] == "downloading" and update["bytes_total"]:
-        return f"downloading {100 * update['bytes_done'] / update['bytes_total']:.0f} %"
-    return str(update["state"])

@@ -42,7 +42,8 @@ def progress_text(slot: dict[str, Any]) -> str:
     """The state, and how far a download is."""
     state = slot["state"] or "waiting"
     if state == "downloading" and slot["bytes_total"]:
-        return f"{state} {100 * slot['bytes_done'] // slot['bytes_total']}%"
+        done = f"{state} {100 * slot['bytes_done'] // slot['bytes_total']}%"
+        return done if not slot.get("source") else f"{done} at {format_bytes(slot['bytes_per_s'])}/s"
     return str(state)
 
 
@@ -79,10 +80,14 @@ def _records_text(records: dict[str, Any]) -> str:
 def _print_slot(slot: dict[str, Any]) -> None:
     print_line(slot_summary(slot))
     if slot["reason"]:
-        print_line(f"    {slot['about']} {slot['state']}: {slot['reason']} ({slot['reason_code']})")
+        until = "" if slot["waits_until"] is None else f", until {ms_text(slot['waits_until'] * 1000)}"
+        print_line(f"    {slot['about']} {slot['state']}: {slot['reason']} ({slot['reason_code']}){until}")
     if slot["bytes_total"]:
         fetched = format_bytes(slot["bytes_fetched"])
-        print_line(f"    {format_bytes(slot['bytes_total'])}, of which {fetched} came over the network")
+        source = f", now from {slot['source']}" if slot["source"] else ""
+        print_line(
+            f"    {format_bytes(slot['bytes_total'])}, of which {fetched} came over the network{source}"
+        )
     for name, value in sorted((slot["figures"] or {}).items()):
         print_line(f"    {name.replace('_', ' ')}: {value:.4g}")
     if slot["active"] and slot["active_signed"] is False:

@@ -37,7 +37,10 @@ class SlotView:
         bytes_done: Verified bytes of the download.
         bytes_total: Its length.
         bytes_fetched: Bytes that came over the network.
-        reason_code: Why it was refused or rolled back.
+        bytes_per_s: How fast they came at the report.
+        source: From where, such as ``http`` or ``mqtt``.
+        waits_until: When it is gone on with, Unix seconds by the device's time; ``reason`` says why it waits.
+        reason_code: Why it was refused or rolled back, or what it waits for.
         reason: The same for people.
         figures: Measured in the trial.
     """
@@ -54,6 +57,9 @@ class SlotView:
     bytes_done: int = 0
     bytes_total: int = 0
     bytes_fetched: int = 0
+    bytes_per_s: int = 0
+    source: str | None = None
+    waits_until: int | None = None
     reason_code: str | None = None
     reason: str | None = None
     figures: dict[str, float] | None = None
@@ -226,6 +232,9 @@ def _reported_part(slot: SlotReport | None) -> dict[str, Any]:
         "bytes_done": slot.bytes_done,
         "bytes_total": slot.bytes_total,
         "bytes_fetched": slot.bytes_fetched,
+        "bytes_per_s": slot.bytes_per_s,
+        "source": slot.source,
+        "waits_until": slot.waits_until,
         "reason_code": None if slot.reason is None else slot.reason.code,
         "reason": None if slot.reason is None else slot.reason.message,
         "figures": slot.figures,

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -10,11 +10,12 @@ import requests
 
 from skerry_agent.registry import PartialDownload
 from skerry_agent.updates import UpdateLimits
+from skerry_agent.updates.ports import P
 from skerry_agent.updates.sources import HttpLimits, HttpSource
 from skerry_protocol.manifest import Chunk
 from skerry_protocol.requests import Capability
 from support.range_server import RangeServer, range_server
-from support.updates import CHANNEL, Published, World
+from support.updates import CHANNEL, MemorySource, Published, World
 
 LIMITS = HttpLimits(
     connect_timeout_s=2.0,
@@ -36,6 +37,15 @@ class Capabilities:
         return Capability(
             device="d", request="r", issued_at=0, expires_at=1, sha256=sha256, urls=(self._server.url,)
         )
+
+
+class EverySecondTime(MemorySource):
+    """Brings one piece, then is down, and so on."""
+
+    async def read(self, blob_sha256: str, pieces: Sequence[P]) -> AsyncGenerator[tuple[P, bytes], None]:
+        self.stop_after, self.down = 1, self.calls % 2 == 1
+        async for found in super().read(blob_sha256, pieces):
+            yield found
 
 
 def open_session(_authority_pem: str | None) -> requests.Session:
@@ -155,9 +165,11 @@ async def test_a_server_that_sends_more_than_it_should_serves(
 async def test_both_sources_fail_in_turn(
     online: World, server: RangeServer, one: Published, kept: Counter[Chunk]
 ) -> None:
-    server.choose = lambda number: "good" if number % 3 == 0 else "404"
-    online.sources[0].stop_after = 1
+    server.choose = lambda number: "good" if number % 2 else "404"
+    online.sources = [EverySecondTime()]
+    online.publish(one)
     await finish(online, one, kept)
+    assert server.requests[2:]
     assert online.traffic.bytes_of("http") > 0
     assert online.traffic.bytes_of("net") > 0
 

@@ -58,9 +58,12 @@ def test_a_limit_is_kept_over_all_sources_and_may_change() -> None:
 
 def test_what_came_is_counted_by_source_also_from_threads() -> None:
     traffic = Traffic()
-    threads = [
-        threading.Thread(target=lambda: [traffic.received("http", 3) for _ in range(1000)]) for _ in range(4)
-    ]
+
+    def receive() -> None:
+        for _ in range(1000):
+            traffic.received("http", 3)
+
+    threads = [threading.Thread(target=receive) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
