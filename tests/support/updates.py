@@ -16,6 +16,7 @@ from skerry_agent.updates.network import Network
 from skerry_agent.updates.ports import P, RangeSource
 from skerry_agent.updates.record import SlotRecord
 from skerry_agent.updates.schedule import Starts
+from skerry_agent.updates.sources import PatchSource
 from skerry_agent.updates.store import UpdateStore
 from skerry_agent.updates.table import State
 from skerry_agent.updates.traffic import Traffic
@@ -109,6 +110,7 @@ class FakeTargets:
 
     def __init__(self) -> None:
         self.held: dict[str, bytes] = {}
+        self.delta_refs: list[TargetRef] = []
         self.fail: list[Exception] = []
         self.asked = 0
 
@@ -119,6 +121,12 @@ class FakeTargets:
         if ref.path not in self.held:
             raise TargetNotYetVisibleError(f"{ref.path} is not visible yet")
         return self.held[ref.path]
+
+    def deltas(self, file_sha256: str) -> list[TargetRef]:
+        return [ref for ref in self.delta_refs if file_sha256 in ref.path]
+
+    async def delta(self, ref: TargetRef) -> bytes:
+        return await self.manifest(ref, {})
 
 
 class MemorySource:
@@ -319,6 +327,7 @@ class World:
             activation_delay_s=self.activation_delay_s,
             starts=Starts(lambda: self.spread_s, "d-" + "a" * 16, self.clock.monotonic),
             wall=self.clock.monotonic,
+            nearby=[PatchSource(self.registry, self.targets, network)],
         )
         self._left.append((self.engine, self.registry))
         self._spy(self.engine._store)

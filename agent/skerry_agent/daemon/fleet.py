@@ -24,7 +24,7 @@ from skerry_agent.telemetry import read_inventory
 from skerry_agent.trials import LiveHealth, RunnerTrier
 from skerry_agent.trust import FleetTargets, TrustStore
 from skerry_agent.updates import LinuxDevice, Opening, Starts, UpdateEngine
-from skerry_agent.updates.sources import BundleSource
+from skerry_agent.updates.sources import BundleSource, PatchSource
 from skerry_protocol.desired import DesiredState
 from skerry_protocol.generation import GenerationMark
 from skerry_protocol.names import LOCAL_PREFIX
@@ -131,12 +131,13 @@ async def open_fleet(
     bundle = BundleSource()
     targets = FleetTargets(trust, link)
     trier = RunnerTrier(local.pool, lambda: _active_files(local))
+    network = open_network(local, link)
     engine = await UpdateEngine.open(
         local.state.updates,
         local.registry,
         targets=targets,
-        network=open_network(local, link),
-        nearby=[bundle],
+        network=network,
+        nearby=[bundle, PatchSource(local.registry, targets, network)],
         trier=trier,
         device=LinuxDevice(
             memory=local.pool.room_for,

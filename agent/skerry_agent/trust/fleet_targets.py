@@ -3,10 +3,15 @@
 import asyncio
 from collections.abc import Mapping
 
+import structlog
+
+from skerry_agent.errors import AgentError
 from skerry_agent.trust.errors import MetadataRefusedError, TargetNotYetVisibleError, TargetRefusedError
 from skerry_agent.trust.sources import MetadataSource
 from skerry_agent.trust.store import TrustStore
 from skerry_protocol.desired import TargetRef
+
+log = structlog.get_logger(__name__)
 
 _REPOSITORY_ROLES = frozenset({"root", "timestamp", "snapshot"})
 
@@ -38,7 +43,33 @@ class FleetTargets:
         async with self._lock:
             if self._store.target(ref.path) != ref:
                 await self._refresh(ref)
+            elif self._is_behind(minimum_versions):
+                await self._look_for_more()
             return await self._store.fetch_target(ref, self._source, minimum_versions=minimum_versions)
+
+    def deltas(self, file_sha256: str) -> list[TargetRef]:
+        """The signed delta indexes of a file, as far as this device's metadata name them. Asks nobody."""
+        return self._store.deltas(file_sha256)
+
+    async def delta(self, ref: TargetRef) -> bytes:
+        """The verified bytes of a delta index.
+
+        Raises:
+            TargetNotYetVisibleError, TargetRefusedError, WorldError, UsageError: As for a manifest.
+        """
+        async with self._lock:
+            return await self._store.fetch_target(ref, self._source)
+
+    def _is_behind(self, minimum_versions: Mapping[str, int]) -> bool:
+        held = self._store.versions
+        return any(held.get(role, 0) < version for role, version in minimum_versions.items())
+
+    async def _look_for_more(self) -> None:
+        """The director knows newer metadata: deltas may be among them. Nothing depends on them."""
+        try:
+            await self._store.refresh(self._source)
+        except AgentError as error:
+            log.info("newer_metadata_not_read", error=str(error))
 
     async def _refresh(self, ref: TargetRef) -> None:
         try:

@@ -17,6 +17,7 @@ from tuf.ngclient._internal.trusted_metadata_set import TrustedMetadataSet
 from tuf.ngclient.config import EnvelopeType
 
 from skerry_agent.trust.errors import MetadataRefusedError
+from skerry_protocol.deltas import parse_delta_path
 from skerry_protocol.desired import TargetRef
 
 _TOP_LEVEL = ("root", "timestamp", "snapshot", "targets")
@@ -168,6 +169,17 @@ class MetadataSet:
                         break
             to_visit.extend(reversed(children))
         return None
+
+    def deltas(self, file_sha256: str) -> list[TargetRef]:
+        """The delta indexes that the fleet's keys signed for a file, by path."""
+        paths = {
+            path
+            for role in ("targets", *self._delegated)
+            for path in self._targets(role).targets
+            if file_sha256 in path and (name := parse_delta_path(path)) and name.file_sha256 == file_sha256
+        }
+        # Looked up as any target is: only the role counts to which the path is delegated.
+        return [ref for path in sorted(paths) if (ref := self.target(path)) is not None]
 
     def listed_sha256s(self) -> set[str]:
         """Hashes of all targets that any verified role lists."""

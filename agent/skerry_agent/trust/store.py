@@ -94,6 +94,14 @@ class TrustStore:
         """
         return self._needed().metadata.target(path)
 
+    def deltas(self, file_sha256: str) -> list[TargetRef]:
+        """The delta indexes that the fleet's keys signed for a file.
+
+        Raises:
+            UsageError: Nothing is trusted yet.
+        """
+        return self._needed().metadata.deltas(file_sha256)
+
     async def similar(self, name: str) -> HeldFile | None:
         """A file of the repository that is here and resembles the named one: to read that against it."""
         state = self._state

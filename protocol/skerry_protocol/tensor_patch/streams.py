@@ -11,14 +11,9 @@ without repetitions). Whoever decodes bounds everything by the length that is to
 
 import lzma
 from collections.abc import Iterator
-from functools import cache
 from itertools import accumulate, compress
-from typing import TYPE_CHECKING
 
 from skerry_protocol.errors import MalformedError
-
-if TYPE_CHECKING:
-    import zstandard
 
 _ZEROS, _PLAIN, _NIBBLES, _CRUMBS, _GAPS = range(5)
 _RAW, _ZSTD, _LZMA = range(3)
@@ -182,7 +177,7 @@ def _write_part(data: bytes) -> bytes:
     forms = [(_RAW, data)]
     if len(data) >= _LZMA_LEAST_BYTES:
         forms += [
-            *((_ZSTD, _compressor(level).compress(data)) for level in _LEVELS),
+            *((_ZSTD, _zstd(data, level)) for level in _LEVELS),
             (_LZMA, lzma.compress(data, format=lzma.FORMAT_RAW, filters=[_LZMA_FILTER])),
         ]
     coder, body = min(forms, key=lambda form: len(form[1]))
@@ -215,11 +210,11 @@ def _unlzma(body: bytes, length: int) -> bytes:
         raise MalformedError(f"a part of a patch is damaged: {error}") from error
 
 
-@cache
-def _compressor(level: int) -> "zstandard.ZstdCompressor":
+def _zstd(data: bytes, level: int) -> bytes:
     import zstandard  # noqa: PLC0415 - only where there are patches
 
-    return zstandard.ZstdCompressor(level=level, write_content_size=False)
+    # A new one each time: threads must not share one.
+    return zstandard.ZstdCompressor(level=level, write_content_size=False).compress(data)
 
 
 def unzstd(body: bytes, length: int, base: bytes | None = None) -> bytes:
