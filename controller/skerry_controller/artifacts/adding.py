@@ -91,14 +91,25 @@ async def add_artifact(
     if built.file_sha256 is not None and await remote.blob_size(built.file_sha256) is None:
         await remote.upload_blob(built.file_sha256, file)
         uploaded = True
-    role = _role(built)
+    await publish_target(remote, _role(built), built.target_path, built.content, signer, clock=clock)
+    return Added("published", uploaded=uploaded)
+
+
+async def publish_target(
+    remote: Remote, role: TargetsRole, path: str, content: bytes, signer: Signer, *, clock: Clock
+) -> None:
+    """Sign one more target of a role, and publish it.
+
+    Raises:
+        ConflictError: Others publish without end.
+        UsageError: The target exists with other bytes.
+        PeerError: The controller's metadata are not what this key signed, or it refused ours.
+    """
     for _ in range(_ATTEMPTS):
         current = await remote.role_metadata(role)
-        signed = await asyncio.to_thread(
-            add_target, current, role, built.target_path, built.content, signer, now=clock()
-        )
-        if await remote.publish(role, signed, {built.target_path: built.content}) is not None:
-            return Added("published", uploaded=uploaded)
+        signed = await asyncio.to_thread(add_target, current, role, path, content, signer, now=clock())
+        if await remote.publish(role, signed, {path: content}) is not None:
+            return
     raise ConflictError(f"others published {_ATTEMPTS} times in between: try again")
 
 

@@ -1,5 +1,6 @@
 """Artifacts for operators: list, look up, verify, remove. They are added by publishing to the repository."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -32,11 +33,24 @@ class ArtifactBody(BaseModel):
     published_at: datetime
 
 
+class DeltaBody(BaseModel):
+    """What makes a version cheaper to fetch: with the file ``base_sha256``, or (null) for every device."""
+
+    target_path: str
+    base_sha256: str | None
+    bases: list[str]
+    pack_sha256: str
+    pack_length: int
+    pieces: int
+    published_at: datetime
+
+
 class DetailedArtifactBody(ArtifactBody):
     """With the manifest or config bundle itself; of a model's chunks only the number."""
 
     target: dict[str, Any]
     chunk_count: int
+    deltas: list[DeltaBody]
 
 
 class VerificationBody(BaseModel):
@@ -63,7 +77,8 @@ async def show(name: str, version: str, artifacts: Artifacts) -> DetailedArtifac
     for variant in target.get("variants", ()):
         for file in variant["files"]:
             chunk_count += len(file.pop("chunks"))
-    return DetailedArtifactBody(**_fields(info), target=target, chunk_count=chunk_count)
+    deltas = [DeltaBody(**asdict(delta)) for delta in await artifacts.deltas(ref)]
+    return DetailedArtifactBody(**_fields(info), target=target, chunk_count=chunk_count, deltas=deltas)
 
 
 @router.get("/{name}/{version}/target", summary="The signed target, byte for byte")

@@ -14,9 +14,17 @@ from skerry_controller.artifacts.usage import check_unused
 from skerry_controller.audit import note
 from skerry_controller.blobs import BlobStore
 from skerry_controller.clock import Clock
-from skerry_controller.database import ArtifactRow, Database
+from skerry_controller.database import ArtifactRow, Database, DeltaRow
+from skerry_controller.deltas.records import (
+    DeltaInfo,
+    check_delta,
+    find_deltas,
+    record_delta,
+    withdraw_deltas,
+)
 from skerry_controller.errors import ConflictError, NotFoundError, WorldError
 from skerry_controller.repository import Publication, Repository, TargetsRole
+from skerry_protocol.deltas import parse_delta_path
 from skerry_protocol.names import TRUST_TARGET, ArtifactRef
 
 log = structlog.get_logger(__name__)
@@ -74,13 +82,18 @@ class ArtifactService:
             StalePublicationError: Somebody else published first: fetch, sign and send again.
             PeerError: Signature or content is wrong, or a blob is not there; nothing was published.
         """
+        deltas = {path: content for path, content in targets.items() if parse_delta_path(path)}
         described = [
-            describe_target(path, content) for path, content in targets.items() if path != TRUST_TARGET
+            describe_target(path, content)
+            for path, content in targets.items()
+            if path != TRUST_TARGET and path not in deltas
         ]
         async with self._changing:  # nobody removes a blob between the check and the publication
             for row in described:
                 await self._check_name(row)
                 await self._check_blob(row)
+            for path, content in deltas.items():
+                await check_delta(path, content, self._database, self._blobs)
             now = self._clock()
             publication = await asyncio.to_thread(
                 self._repository.publish, role, role_metadata, targets, now=now
@@ -100,6 +113,7 @@ class ArtifactService:
             published += await asyncio.to_thread(self._repository.targets, role)
         async with self._database.session() as session:
             known = set(await session.scalars(select(ArtifactRow.target_path)))
+            known |= set(await session.scalars(select(DeltaRow.target_path)))
         missing = [path for path in published if path not in known]
         await self._record(missing, actor="system", now=self._clock())
         return len(missing)
@@ -139,8 +153,23 @@ class ArtifactService:
         row = await self._row(ref)
         results = [await self._verify_target(row)]
         if row.file_sha256 is not None:
-            results.append(await self._verify_file(row.file_sha256, row.file_length or 0))
+            results.append(await self._verify_file("file", row.file_sha256, row.file_length or 0))
+            for delta in await self.deltas(ref):
+                whose = f"delta from {', '.join(delta.bases) or delta.base_sha256 or 'nothing'}"
+                results.append(await self._verify_file(whose, delta.pack_sha256, delta.pack_length))
         return results
+
+    async def deltas(self, ref: ArtifactRef) -> Sequence[DeltaInfo]:
+        """What makes the artifact's file cheaper to fetch.
+
+        Raises:
+            NotFoundError: There is no such artifact.
+        """
+        row = await self._row(ref)
+        if row.file_sha256 is None:
+            return []
+        async with self._database.session() as session:
+            return await find_deltas(session, row.file_sha256)
 
     async def remove(self, ref: ArtifactRef, *, actor: str) -> None:
         """Withdraw an artifact that nothing uses: its file is deleted, its name and version stay taken.
@@ -165,8 +194,11 @@ class ArtifactService:
                     ArtifactRow.file_sha256 == row.file_sha256, ArtifactRow.withdrawn_at.is_(None)
                 )
             )
-        if row.file_sha256 is not None and shared is None:
-            await self._blobs.remove(row.file_sha256)
+            gone: list[str] = []
+            if row.file_sha256 is not None and shared is None:
+                gone = [row.file_sha256, *await withdraw_deltas(session, row.file_sha256, now)]
+        for sha256 in gone:
+            await self._blobs.remove(sha256)
 
     async def _check_name(self, described: ArtifactRow) -> None:
         """Models and bundles live under different roles, which cannot see each other's names."""
@@ -203,6 +235,10 @@ class ArtifactService:
             for path, content in contents.items():
                 if content is None:
                     continue
+                if parse_delta_path(path):
+                    await record_delta(session, path, content, now)
+                    note(session, at=now, actor=actor, action="delta_published", subject=path)
+                    continue
                 existing = await session.get(ArtifactRow, path)
                 if existing is not None:
                     existing.withdrawn_at = None
@@ -232,15 +268,15 @@ class ArtifactService:
             return Verification("target", ok=False, message=f"{row.target_path} is not what was published")
         return Verification("target", ok=True, message=f"{row.target_path} is signed and unchanged")
 
-    async def _verify_file(self, sha256: str, length: int) -> Verification:
+    async def _verify_file(self, name: str, sha256: str, length: int) -> Verification:
         try:
             whole = await self._blobs.verify(sha256)
         except NotFoundError as error:
-            return Verification("file", ok=False, message=str(error))
+            return Verification(name, ok=False, message=str(error))
         message = (
             f"all {length} bytes have the hash {sha256}" if whole else f"the stored file {sha256} is damaged"
         )
-        return Verification("file", ok=whole, message=message)
+        return Verification(name, ok=whole, message=message)
 
 
 def _info(row: ArtifactRow) -> ArtifactInfo:

@@ -29,6 +29,7 @@ class Request:
     kind: Literal["model", "config"]
     acceptance: Path | None = None
     license_id: str | None = None
+    base: ArtifactRef | None = None
 
 
 def add_file(request: Request, keys: Path | None, data: Path | None) -> dict[str, Any]:
@@ -39,7 +40,9 @@ def add_file(request: Request, keys: Path | None, data: Path | None) -> dict[str
     """
     if request.ref.local:
         raise UsageError("local/ is for what a person imports on a device: publish it without that prefix")
-    keyring = Keyring.open(_keys_folder(keys), keyring_passphrase())
+    if request.base is not None and request.kind == "config":
+        raise UsageError("--base belongs to models, not to config bundles")
+    keyring = Keyring.open(keys_folder(keys), keyring_passphrase())
     # Before the hashing, so that a wrong passphrase costs no wait.
     signer = keyring.signer("configs" if request.kind == "config" else "models")
     built = _build(request)
@@ -94,7 +97,12 @@ def _build(request: Request) -> BuiltArtifact:
         )
 
 
-def _keys_folder(keys: Path | None) -> Path:
+def keys_folder(keys: Path | None) -> Path:
+    """Where the keyring is: as given, or as the login remembers.
+
+    Raises:
+        UsageError: Nobody said.
+    """
     if keys is not None:
         return keys
     profile = load_profile()

@@ -19,12 +19,17 @@ Name = Annotated[str, typer.Argument(metavar="NAME@VERSION")]
 def add(
     name: Name,
     file: Annotated[Path, typer.Argument(help="A GGUF model, or a TOML or JSON file with settings.")],
+    *,
     kind: Annotated[Literal["model", "config"], typer.Option(help="What the file is.")] = "model",
     acceptance: Annotated[
         Path | None, typer.Option(help="TOML or JSON with the checks that a model must pass on each device.")
     ] = None,
     license_id: Annotated[
         str | None, typer.Option("--license", help="Licence, instead of the one that the model file states.")
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="NAME@VERSION", help="Also offer a delta from this version, as 'delta' does."),
     ] = None,
     keys: Keys = None,
     data: Data = None,
@@ -34,17 +39,61 @@ def add(
     from skerry_protocol.names import ArtifactRef  # noqa: PLC0415 - heavy, and only here
 
     ref = ArtifactRef.parse(name)
+    base_ref = None if base is None else ArtifactRef.parse(base)
     from skerry_controller.cli.adding import Request, add_file  # noqa: PLC0415 - the same, a mistyped name needs none
     from skerry_controller.cli.output import print_json, print_line  # noqa: PLC0415 - the same
 
-    request = Request(ref=ref, file=file, kind=kind, acceptance=acceptance, license_id=license_id)
+    request = Request(
+        ref=ref, file=file, kind=kind, acceptance=acceptance, license_id=license_id, base=base_ref
+    )
     result = add_file(request, keys, data)
+    if base_ref is not None:
+        from skerry_controller.cli.deltas import DeltaRequest, add_delta, describe  # noqa: PLC0415 - the same
+
+        result["delta"] = add_delta(DeltaRequest(ref=ref, base=base_ref, file=file), keys, data)
     if as_json:
         print_json(result)
     elif result["outcome"] == "unchanged":
         print_line(f"{name} is published already, with these very bytes")
     else:
         print_line(f"{name} is signed and published as {result['target_path']}")
+    if base_ref is not None and not as_json:
+        print_line(describe(result["delta"]))
+
+
+@app.command()
+def delta(
+    name: Name,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME@VERSION",
+            help="The version that devices have; without it, chunks are only compressed, for every device.",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="The artifact's file, if it is here; else it is read back.")
+    ] = None,
+    base_file: Annotated[
+        Path | None, typer.Option(help="The base's file, if it is here; else it is read back.")
+    ] = None,
+    keys: Keys = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a published version cheaper to fetch for devices that hold another one."""
+    from skerry_protocol.names import ArtifactRef  # noqa: PLC0415 - heavy, and only here
+
+    ref = ArtifactRef.parse(name)
+    base_ref = None if base is None else ArtifactRef.parse(base)
+    from skerry_controller.cli.deltas import DeltaRequest, add_delta, describe  # noqa: PLC0415 - the same
+    from skerry_controller.cli.output import print_json, print_line  # noqa: PLC0415 - the same
+
+    result = add_delta(DeltaRequest(ref=ref, base=base_ref, file=file, base_file=base_file), keys, data)
+    if as_json:
+        print_json(result)
+    else:
+        print_line(describe(result))
 
 
 @app.command("list")
@@ -93,6 +142,13 @@ def show(name: Name, data: Data = None, as_json: AsJson = False) -> None:
             ("file", f"{format_bytes(found['file_length'])} in {found['chunk_count']} chunks"),
             ("file sha256", found["file_sha256"]),
         ]
+    rows += [
+        (
+            f"delta from {', '.join(delta['bases']) or delta['base_sha256'] or 'nothing'}",
+            f"{delta['pieces']} chunks from {format_bytes(delta['pack_length'])}",
+        )
+        for delta in found["deltas"]
+    ]
     rows += [("licence", found["license"]), ("published", format_time(found["published_at"]))]
     rows += [(key.replace("_", " "), value) for key, value in found["description"].items()]
     print_table(("", ""), rows, empty="")

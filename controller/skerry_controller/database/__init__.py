@@ -6,6 +6,7 @@ from skerry_controller.database.audit import AuditRow
 from skerry_controller.database.base import Base
 from skerry_controller.database.channels import AssignmentRow, ChannelRow, ConfigAssignmentRow
 from skerry_controller.database.database import Database
+from skerry_controller.database.deltas import DeltaRow
 from skerry_controller.database.devices import DeviceBootRow, DeviceRow
 from skerry_controller.database.records import GoneRangeRow, RecordRow
 from skerry_controller.database.rollouts import RolloutRow
@@ -19,6 +20,7 @@ __all__ = [
     "ChannelRow",
     "ConfigAssignmentRow",
     "Database",
+    "DeltaRow",
     "DeviceBootRow",
     "DeviceRow",
     "EnrollmentTokenRow",

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sqlalchemy import select
 
-from skerry_controller.database import ArtifactRow, Database
+from skerry_controller.database import ArtifactRow, Database, DeltaRow
 from skerry_protocol.packing import pack
 
 
@@ -95,7 +95,7 @@ class MetadataCache:
 
 
 class PublishedBlobs:
-    """Which blobs belong to published artifacts, and how long they are."""
+    """Which blobs belong to published artifacts or their deltas, and how long they are."""
 
     def __init__(self, database: Database, *, life_s: float = 10.0, max_entries: int = 1000) -> None:
         self._database = database
@@ -104,7 +104,7 @@ class PublishedBlobs:
         self._known: dict[str, tuple[int, float]] = {}
 
     async def length(self, sha256: str) -> int | None:
-        """The blob's length in bytes; None when no published artifact has it."""
+        """The blob's length in bytes; None when nothing published has it."""
         now = time.monotonic()
         known = self._known.get(sha256)
         if known is not None and now < known[1]:
@@ -114,6 +114,11 @@ class PublishedBlobs:
         )
         async with self._database.session() as session:
             length = await session.scalar(query.limit(1))
+            if length is None:
+                packs = select(DeltaRow.pack_length).where(
+                    DeltaRow.pack_sha256 == sha256, DeltaRow.withdrawn_at.is_(None)
+                )
+                length = await session.scalar(packs.limit(1))
         if length is None:
             self._known.pop(sha256, None)
             return None

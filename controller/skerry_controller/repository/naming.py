@@ -3,6 +3,7 @@
 import re
 from typing import Literal, get_args
 
+from skerry_protocol.deltas import parse_delta_path
 from skerry_protocol.errors import NameSyntaxError
 from skerry_protocol.names import TRUST_TARGET, parse_target_path
 
@@ -46,6 +47,8 @@ def role_of(path: str) -> TargetsRole:
     """
     if path == TRUST_TARGET:
         return "targets"
+    if parse_delta_path(path) is not None:
+        return "models"
     folder, _ = parse_target_path(path)
     for role in DELEGATED_PATHS:
         if role == folder:

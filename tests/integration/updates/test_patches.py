@@ -10,19 +10,8 @@ import pytest
 from skerry_controller.deltas import BuiltDelta, Version, build_delta
 from skerry_protocol.deltas import decode_delta_index, encode_delta_index
 from skerry_protocol.desired import TargetRef
-from skerry_protocol.gguf_header import read_gguf_header
-from support.dice import dice
+from support.tuning import tuned
 from support.updates import CHANNEL, Published, World, publish
-
-
-def tuned(data: bytes) -> bytes:
-    """A model whose tensors each moved a little."""
-    source = dice(1)
-    out = bytearray(data)
-    for tensor in read_gguf_header(data).tensors:
-        for position in range(tensor.offset, tensor.offset + tensor.length, 4 * 40):
-            out[position] = (out[position] + source.choice((1, 255))) % 256
-    return bytes(out)
 
 
 @pytest.fixture

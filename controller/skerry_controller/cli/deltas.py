@@ -1,0 +1,148 @@
+"""``skerry artifact delta``: the work behind the options."""
+
+import asyncio
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skerry_controller.blobs.store import MAX_READ_BYTES
+from skerry_controller.cli.adding import keys_folder
+from skerry_controller.cli.client import ControllerClient, work
+from skerry_controller.cli.output import transfer_bar
+from skerry_controller.cli.publishing import ApiRemote
+from skerry_controller.cli.secret_input import keyring_passphrase
+from skerry_controller.clock import utc_now
+from skerry_controller.deltas import BuiltDelta, Version, build_delta
+from skerry_controller.deltas.publishing import publish_delta
+from skerry_controller.errors import PeerError, UsageError, WorldError
+from skerry_controller.keyring import Keyring
+from skerry_protocol.deltas import delta_path
+from skerry_protocol.manifest import FileEntry, decode_manifest
+from skerry_protocol.names import ArtifactRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeltaRequest:
+    """What a person asks for. A file that is not given is read from the controller."""
+
+    ref: ArtifactRef
+    base: ArtifactRef | None = None
+    file: Path | None = None
+    base_file: Path | None = None
+
+
+def add_delta(request: DeltaRequest, keys: Path | None, data: Path | None) -> dict[str, Any]:
+    """Build, upload, sign and publish; returns what ``--json`` prints.
+
+    Raises:
+        ControllerError: Anything is wrong; nothing was published.
+    """
+    if request.base == request.ref:
+        raise UsageError(f"{request.ref} needs no delta from itself: name an earlier version with --base")
+    if request.base is None and request.base_file is not None:
+        raise UsageError("--base-file is the file of --base: say which artifact that is")
+    signer = Keyring.open(keys_folder(keys), keyring_passphrase()).signer("models")
+
+    async def publish(client: ControllerClient) -> dict[str, Any]:
+        entry = await _entry(client, request.ref)
+        base = None if request.base is None else await _entry(client, request.base)
+        path = delta_path(request.ref.name, entry.sha256, base.sha256 if base else None)
+        found: dict[str, Any] = await client.get(f"/artifacts/{request.ref.name}/{request.ref.version}")
+        existing = next((delta for delta in found["deltas"] if delta["target_path"] == path), None)
+        if existing is not None and await client.blob_size(existing["pack_sha256"]) is not None:
+            return _result(request, entry, "unchanged", path, existing["pack_length"], existing["pieces"])
+        with tempfile.TemporaryDirectory(prefix="skerry-delta-") as name:
+            folder = Path(name)
+            new = await _version(client, entry, request.file, folder / "new")
+            old = None if base is None else await _version(client, base, request.base_file, folder / "base")
+            built = await asyncio.to_thread(_build, request.ref, new, old, folder / "pack")
+            if built is None:
+                return _result(request, entry, "useless", path, 0, 0)
+            await publish_delta(ApiRemote(client), built, signer, clock=utc_now)
+            return {
+                **_result(request, entry, "published", path, built.pack_length, built.pieces),
+                "transfer_bytes": built.transfer_bytes,
+            }
+
+    return work(data, publish)
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The result in a line."""
+    whose = f"from {result['base']}" if result["base"] else "without a base"
+    if result["outcome"] == "useless":
+        return f"a delta {whose} to {result['artifact']} would save nothing: none is published"
+    if result["outcome"] == "unchanged":
+        return f"the delta {whose} to {result['artifact']} is published already"
+    share = 100 * result["transfer_bytes"] / result["file_length"]
+    return (
+        f"the delta {whose} to {result['artifact']} is signed and published: "
+        f"{result['transfer_bytes']} bytes instead of {result['file_length']} ({share:.1f} %)"
+    )
+
+
+def _result(
+    request: DeltaRequest, entry: FileEntry, outcome: str, path: str, pack_length: int, pieces: int
+) -> dict[str, Any]:
+    return {
+        "artifact": str(request.ref),
+        "base": None if request.base is None else str(request.base),
+        "outcome": outcome,
+        "target_path": path,
+        "file_length": entry.length,
+        "pack_length": pack_length,
+        "pieces": pieces,
+        "transfer_bytes": None,
+    }
+
+
+async def _entry(client: ControllerClient, ref: ArtifactRef) -> FileEntry:
+    if ref.local:
+        raise UsageError(f"{ref} is a device's own: name what is published")
+    content = await client.get_bytes(f"/artifacts/{ref.name}/{ref.version}/target")
+    # A config bundle is refused as a malformed manifest would be; say it in words that help.
+    if b'"variants"' not in content:
+        raise UsageError(f"{ref} is no model: deltas are for model files")
+    return decode_manifest(content).variants[0].files[0]
+
+
+async def _version(client: ControllerClient, entry: FileEntry, file: Path | None, copy: Path) -> Version:
+    """A file with its hash checked: the one that is given, or the controller's."""
+    if file is None:
+        await _download(client, entry, copy)
+    elif await asyncio.to_thread(_hash, file) != entry.sha256:
+        raise PeerError(
+            f"{file} is not the published file {entry.sha256}: leave the option out, or correct it"
+        )
+    return Version(entry, file or copy)
+
+
+async def _download(client: ControllerClient, entry: FileEntry, copy: Path) -> None:
+    digest = hashlib.sha256()
+    try:
+        with copy.open("wb") as out, transfer_bar(f"reading {entry.sha256[:12]}", entry.length) as progress:
+            for offset in range(0, entry.length, MAX_READ_BYTES):
+                length = min(MAX_READ_BYTES, entry.length - offset)
+                content = await client.read_blob(entry.sha256, offset, length)
+                digest.update(content)
+                await asyncio.to_thread(out.write, content)
+                progress(offset + length)
+    except OSError as error:
+        raise WorldError(f"cannot write {copy}: {error.strerror}") from error
+    if digest.hexdigest() != entry.sha256:
+        raise WorldError(f"the stored file {entry.sha256} is damaged: 'skerry artifact verify' tells more")
+
+
+def _build(ref: ArtifactRef, new: Version, base: Version | None, pack: Path) -> BuiltDelta | None:
+    with transfer_bar(f"finding what changed in {ref}", new.entry.length) as progress:
+        return build_delta(ref.name, new, base, pack, progress=progress)
+
+
+def _hash(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
