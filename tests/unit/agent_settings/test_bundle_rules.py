@@ -47,3 +47,22 @@ def test_a_bundle_may_set_the_rest_within_bounds() -> None:
             "registry": {"allow_local_when_enrolled": True},
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("download_window", "0 2 * * *", "five cron fields and a duration"),
+        ("download_window", "0 2 30 2 * 3h", "never begins"),
+        ("activation_window", "0 25 * * * 3h", "25"),
+        ("download_bytes_per_s", 1000, "1024 or more"),
+        ("start_spread_s", 1e9, "start_spread_s"),
+    ],
+)
+def test_limits_of_downloads_that_make_no_sense_are_refused(key: str, value: object, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        check_bundle({"updates": {key: value}})
+
+
+def test_a_bundle_may_limit_downloads() -> None:
+    check_bundle({"updates": {"download_window": "0 2 * * mon,thu 3h", "download_bytes_per_s": 65_536}})
