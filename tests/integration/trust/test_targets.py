@@ -15,6 +15,7 @@ from skerry_agent.trust import (
     TrustLimits,
     TrustStore,
 )
+from skerry_protocol.deltas import delta_path
 from skerry_protocol.desired import TargetRef
 from support.metadata_sources import ManualClock, RecordingSource
 from support.tuf_repository import START, TufRepository
@@ -185,3 +186,47 @@ async def test_what_is_no_longer_listed_leaves_the_cache(
     publish(repository, b"newer bytes")
     await store.refresh(FilesSource(repository.files))
     assert list((tmp_path / "trust/targets").iterdir()) == []
+
+
+DELTA = delta_path("smol", "a" * 64, "b" * 64)
+
+
+async def test_a_delta_that_came_later_is_found_in_newer_metadata(
+    repository: TufRepository, store: TrustStore, ref: TargetRef
+) -> None:
+    publish(repository)
+    source = RecordingSource(repository.files)
+    targets = FleetTargets(store, source)
+    await targets.manifest(ref, {"models": 2})
+    repository.put_target(DELTA, b"an index")
+    repository.publish("models")
+    assert targets.deltas("a" * 64) == []
+    assert await targets.manifest(ref, {"models": 3}) == MANIFEST
+    (found,) = targets.deltas("a" * 64)
+    assert await targets.delta(found) == b"an index"
+    assert targets.deltas("b" * 64) == []
+    # Which indexes there are is known without asking; then one file for each that is read.
+    assert [name for name in source.asked if "_delta" in name] == [
+        f"models/smol/{found.sha256}.{DELTA.rpartition('/')[2]}"
+    ]
+
+
+async def test_a_known_manifest_does_not_wait_for_newer_metadata_that_cannot_be_had(
+    repository: TufRepository, store: TrustStore, ref: TargetRef
+) -> None:
+    publish(repository)
+    await FleetTargets(store, FilesSource(repository.files)).manifest(ref, {"models": 2})
+    offline = RecordingSource(repository.files, fail_at=0)
+    assert await FleetTargets(store, offline).manifest(ref, {"models": 3}) == MANIFEST
+
+
+async def test_a_delta_that_another_role_signed_does_not_count(
+    repository: TufRepository, store: TrustStore, ref: TargetRef
+) -> None:
+    repository.put_target(DELTA, b"an index", role="configs")
+    repository.publish("configs")
+    publish(repository)
+    targets = FleetTargets(store, FilesSource(repository.files))
+    await targets.manifest(ref, {"models": 2})
+    assert store.versions["configs"] == 2
+    assert targets.deltas("a" * 64) == []
