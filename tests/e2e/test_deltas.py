@@ -7,6 +7,7 @@ import pytest
 
 from e2e.conftest import CHANNEL, TINY, StartDevice, publish_tiny
 from support.fleet import Controller
+from support.tiny_gguf import write_tiny_gguf
 from support.tuning import tuned_file
 from support.waiting import finish_rollout, wait_for_slot
 
@@ -50,3 +51,19 @@ def test_devices_with_the_base_fetch_only_what_changed(
     assert back["outcome"] == "published"
     assert back["transfer_bytes"] < back["file_length"] / 8
     assert "verify" not in controller.run("artifact", "verify", f"{TINY}@1")
+
+
+def test_deltas_are_made_at_a_controller_that_does_not_run(tmp_path: Path) -> None:
+    house = Controller.in_folder(tmp_path / "house")
+    house.init()
+    file = write_tiny_gguf(tmp_path / "one.gguf", quantization="Q8_0")
+    other = tuned_file(file, "two.gguf")
+    at = ("--keys", house.keys, "--data", house.data)
+    house.run("artifact", "add", "tiny@1", file, *at)
+    refused = house.run("artifact", "add", "tiny@2", other, "--base", "tiny@0", *at, check=False)
+    assert "there is no artifact tiny@0" in refused
+    house.run("artifact", "add", "tiny@2", other, *at)
+    said = house.run("artifact", "delta", "tiny@2", "--base", "tiny@1", "--file", other, *at)
+    assert "is signed and published" in said
+    wrong = house.run("artifact", "delta", "tiny@1", "--base", "tiny@2", "--file", other, *at, check=False)
+    assert "is not the published file" in wrong

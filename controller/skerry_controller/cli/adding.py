@@ -3,8 +3,11 @@
 import asyncio
 import hashlib
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+from securesystemslib.signer import Signer
 
 from skerry_controller.artifacts.adding import Added, add_artifact
 from skerry_controller.artifacts.building import BuiltArtifact, build_config, build_model
@@ -32,7 +35,30 @@ class Request:
     base: ArtifactRef | None = None
 
 
-def add_file(request: Request, keys: Path | None, data: Path | None) -> dict[str, Any]:
+class OperatorKeys:
+    """The operator's keyring, opened when it is first needed: so the passphrase is asked for once at most.
+
+    Args:
+        folder: Where it is; None for what the login remembers.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def signer(self, role: Literal["models", "configs"]) -> Signer:
+        """The role's key.
+
+        Raises:
+            ControllerError: There is no keyring, or the passphrase is another.
+        """
+        return self._keyring.signer(role)
+
+    @cached_property
+    def _keyring(self) -> Keyring:
+        return Keyring.open(_keys_folder(self._folder), keyring_passphrase())
+
+
+def add_file(request: Request, keys: OperatorKeys, data: Path | None) -> dict[str, Any]:
     """Build, upload, sign and publish; returns what ``--json`` prints.
 
     Raises:
@@ -42,12 +68,14 @@ def add_file(request: Request, keys: Path | None, data: Path | None) -> dict[str
         raise UsageError("local/ is for what a person imports on a device: publish it without that prefix")
     if request.base is not None and request.kind == "config":
         raise UsageError("--base belongs to models, not to config bundles")
-    keyring = Keyring.open(keys_folder(keys), keyring_passphrase())
     # Before the hashing, so that a wrong passphrase costs no wait.
-    signer = keyring.signer("configs" if request.kind == "config" else "models")
+    signer = keys.signer("configs" if request.kind == "config" else "models")
     built = _build(request)
 
     async def publish(client: ControllerClient) -> Added:
+        if request.base is not None:
+            # So that a mistyped base is told before anything is published.
+            await client.get(f"/artifacts/{request.base.name}/{request.base.version}")
         return await add_artifact(ApiRemote(client), built, request.file, signer, clock=utc_now)
 
     added = work(data, publish)
@@ -97,12 +125,7 @@ def _build(request: Request) -> BuiltArtifact:
         )
 
 
-def keys_folder(keys: Path | None) -> Path:
-    """Where the keyring is: as given, or as the login remembers.
-
-    Raises:
-        UsageError: Nobody said.
-    """
+def _keys_folder(keys: Path | None) -> Path:
     if keys is not None:
         return keys
     profile = load_profile()

@@ -40,17 +40,18 @@ def add(
 
     ref = ArtifactRef.parse(name)
     base_ref = None if base is None else ArtifactRef.parse(base)
-    from skerry_controller.cli.adding import Request, add_file  # noqa: PLC0415 - the same, a mistyped name needs none
+    from skerry_controller.cli.adding import OperatorKeys, Request, add_file  # noqa: PLC0415 - the same, a mistyped name needs none
     from skerry_controller.cli.output import print_json, print_line  # noqa: PLC0415 - the same
 
     request = Request(
         ref=ref, file=file, kind=kind, acceptance=acceptance, license_id=license_id, base=base_ref
     )
-    result = add_file(request, keys, data)
+    operator_keys = OperatorKeys(keys)
+    result = add_file(request, operator_keys, data)
     if base_ref is not None:
         from skerry_controller.cli.deltas import DeltaRequest, add_delta, describe  # noqa: PLC0415 - the same
 
-        result["delta"] = add_delta(DeltaRequest(ref=ref, base=base_ref, file=file), keys, data)
+        result["delta"] = add_delta(DeltaRequest(ref=ref, base=base_ref, file=file), operator_keys, data)
     if as_json:
         print_json(result)
     elif result["outcome"] == "unchanged":
@@ -86,10 +87,12 @@ def delta(
 
     ref = ArtifactRef.parse(name)
     base_ref = None if base is None else ArtifactRef.parse(base)
+    from skerry_controller.cli.adding import OperatorKeys  # noqa: PLC0415 - the same
     from skerry_controller.cli.deltas import DeltaRequest, add_delta, describe  # noqa: PLC0415 - the same
     from skerry_controller.cli.output import print_json, print_line  # noqa: PLC0415 - the same
 
-    result = add_delta(DeltaRequest(ref=ref, base=base_ref, file=file, base_file=base_file), keys, data)
+    request = DeltaRequest(ref=ref, base=base_ref, file=file, base_file=base_file)
+    result = add_delta(request, OperatorKeys(keys), data)
     if as_json:
         print_json(result)
     else:

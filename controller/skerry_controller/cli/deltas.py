@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from skerry_controller.blobs.store import MAX_READ_BYTES
-from skerry_controller.cli.adding import keys_folder
+from skerry_controller.cli.adding import OperatorKeys
 from skerry_controller.cli.client import ControllerClient, work
 from skerry_controller.cli.output import transfer_bar
 from skerry_controller.cli.publishing import ApiRemote
-from skerry_controller.cli.secret_input import keyring_passphrase
 from skerry_controller.clock import utc_now
 from skerry_controller.deltas import BuiltDelta, Version, build_delta
 from skerry_controller.deltas.publishing import publish_delta
 from skerry_controller.errors import PeerError, UsageError, WorldError
-from skerry_controller.keyring import Keyring
 from skerry_protocol.deltas import delta_path
 from skerry_protocol.manifest import FileEntry, decode_manifest
 from skerry_protocol.names import ArtifactRef
@@ -33,7 +31,7 @@ class DeltaRequest:
     base_file: Path | None = None
 
 
-def add_delta(request: DeltaRequest, keys: Path | None, data: Path | None) -> dict[str, Any]:
+def add_delta(request: DeltaRequest, keys: OperatorKeys, data: Path | None) -> dict[str, Any]:
     """Build, upload, sign and publish; returns what ``--json`` prints.
 
     Raises:
@@ -43,7 +41,7 @@ def add_delta(request: DeltaRequest, keys: Path | None, data: Path | None) -> di
         raise UsageError(f"{request.ref} needs no delta from itself: name an earlier version with --base")
     if request.base is None and request.base_file is not None:
         raise UsageError("--base-file is the file of --base: say which artifact that is")
-    signer = Keyring.open(keys_folder(keys), keyring_passphrase()).signer("models")
+    signer = keys.signer("models")
 
     async def publish(client: ControllerClient) -> dict[str, Any]:
         entry = await _entry(client, request.ref)
