@@ -152,7 +152,9 @@ class _Encoder:
         other = self._counterparts.find(chunk)
         if other is not None and other.length:
             base = bytes(self._old[other.offset : other.offset + other.length])
-            forms.append(("against", other, _against(data, base)))
+            # Weights rarely repeat: there a long search is not worth its time.
+            level = _LEVEL if other.tensor_type is None else _QUICK_LEVEL
+            forms.append(("against", other, _against(data, base, level)))
             if other.tensor_type is not None and other.length == chunk.length:
                 patch = encode_patch(base, data, other.tensor_type, phase=other.phase)
                 forms.append(("patch", other, patch))
@@ -222,11 +224,11 @@ def _compress(data: bytes, level: int) -> bytes:
     return zstandard.ZstdCompressor(level=level).compress(data)
 
 
-def _against(data: bytes, base: bytes) -> bytes:
+def _against(data: bytes, base: bytes, level: int) -> bytes:
     import zstandard  # noqa: PLC0415 - the same
 
     dictionary = zstandard.ZstdCompressionDict(base, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
-    return zstandard.ZstdCompressor(level=_QUICK_LEVEL, dict_data=dictionary).compress(data)
+    return zstandard.ZstdCompressor(level=level, dict_data=dictionary).compress(data)
 
 
 def _header(data: mmap.mmap | bytes, version: Version | None) -> GgufHeader | None:

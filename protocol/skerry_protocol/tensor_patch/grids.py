@@ -81,8 +81,8 @@ def predict(part: Part, numbers: bytes, old: Scales, new: Scales) -> tuple[bytes
         old: Their scales.
         new: The scales of those that are to come.
     """
-    predicted: list[bytes] = []
-    classes: list[bytes] = []
+    # Grown in place: a list of all pieces would take several times their bytes.
+    predicted, classes = bytearray(), bytearray()
     position, run = 0, part.run
     known: dict[Grid, list[tuple[bytes, bytes]]] = {}
     for plane in part.grids:
@@ -91,13 +91,13 @@ def predict(part: Part, numbers: bytes, old: Scales, new: Scales) -> tuple[bytes
                 known[grid] = [_tables(key, part.depth) for key in _keys(part, grid, old, new)]
         for kinds, predictions in chain.from_iterable(zip(*(known[grid] for grid in plane), strict=True)):
             piece = numbers[position : position + run]
-            classes.append(piece.translate(kinds))
+            classes += piece.translate(kinds)
             if part.depth > _NIBBLE_BITS:
-                predicted.append(piece.translate(predictions))
+                predicted += piece.translate(predictions)
             position += run
-    joined = b"".join(classes)
     # A class of four bits holds the prediction itself.
-    return (b"".join(predicted) if predicted else bits(joined, 0, 15)), joined
+    kinds = bytes(classes)
+    return bytes(predicted) if predicted else bits(kinds, 0, 15), kinds
 
 
 def _keys(part: Part, grid: Grid, old: Scales, new: Scales) -> Iterator[Key]:
