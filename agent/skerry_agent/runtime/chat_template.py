@@ -1,5 +1,8 @@
 """The chat template that a model file carries, rendered as Hugging Face's transformers renders it.
 
+It is a program that came with the model, and runs on what a client sends: in a sandbox, for a time, and with
+a bound on what it writes.
+
 Imports jinja2, so this belongs to the runner process only.
 """
 
@@ -9,14 +12,16 @@ from datetime import datetime
 from typing import Any, Never
 
 import jinja2
-import jinja2.ext
-from jinja2.nodes import Node
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from skerry_agent.runtime.requests import ChatMessage
+from skerry_agent.runtime.template_sandbox import TemplateSandbox
+from skerry_agent.runtime.time_limit import TimeLimitError, run_limited
 
 MAX_RENDERED_CHARS = 4 * 1024 * 1024
+MAX_SOURCE_CHARS = 1024 * 1024
+RENDER_CPU_S = 3.0
+MAX_TIMEOUTS = 3
+"""After so many in a row the template is not run any more: each holds up all other requests of the model."""
 
 
 class TemplateBrokenError(Exception):
@@ -27,16 +32,6 @@ class TemplateRefusedError(Exception):
     """The template does not take these messages, and says why."""
 
 
-class _GenerationTag(jinja2.ext.Extension):
-    """``{% generation %}`` marks training data for transformers; for rendering its content passes through."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja2 reads this class attribute as a plain set
-
-    def parse(self, parser: Parser) -> Node | list[Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
 class ChatTemplate:
     """One compiled template.
 
@@ -44,27 +39,28 @@ class ChatTemplate:
         source: The Jinja text (``tokenizer.chat_template`` of the GGUF).
         bos_token: Text of the model's begin-of-sequence token, "" when it has none.
         eos_token: Text of its end-of-sequence token, "" when it has none.
+        cpu_s: The longest time to read it, and to run it once, in seconds of a processor.
 
     Raises:
         TemplateBrokenError: The text is not a template.
     """
 
-    def __init__(self, source: str, *, bos_token: str, eos_token: str) -> None:
-        # S701: the output is a prompt, not HTML; escaping would change what the model reads.
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=[_GenerationTag, jinja2.ext.loopcontrols],
-        )
+    def __init__(self, source: str, *, bos_token: str, eos_token: str, cpu_s: float = RENDER_CPU_S) -> None:
+        environment = TemplateSandbox()
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _raise_exception
         environment.globals["strftime_now"] = _strftime_now
+        self._cpu_s = cpu_s
+        self._timeouts = 0
+        if len(source) > MAX_SOURCE_CHARS:
+            raise _broken(f"is broken ({len(source)} characters long)")
         try:
-            self._template = environment.from_string(source)
+            self._template = run_limited(lambda: environment.from_string(source), cpu_s)
         except jinja2.TemplateError as error:
-            raise TemplateBrokenError(
-                f"this model's chat template is broken ({error}); use completions"
-            ) from error
+            raise _broken(f"is broken ({error})") from error
+        except Exception as error:
+            # A text that is nested too deep ends the parser, or the compiler behind it, in several ways.
+            raise _broken(f"is broken ({type(error).__name__})") from error
         self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
 
     def render(
@@ -87,19 +83,35 @@ class ChatTemplate:
         """
         variables = {"documents": None, "add_generation_prompt": True, **(extra or {}), **self._tokens}
         variables |= {"messages": [_turn(message) for message in messages], "tools": tools or None}
+        if self._timeouts >= MAX_TIMEOUTS:
+            raise _broken(f"is out of use, since it did not end {self._timeouts} times in a row")
         try:
-            text = self._template.render(variables)
-        except TemplateRefusedError:
+            text = run_limited(lambda: self._write(variables), self._cpu_s)
+        except TimeLimitError as error:
+            self._timeouts += 1
+            raise _broken(f"did not end within {self._cpu_s:g} s of computing") from error
+        except (TemplateRefusedError, TemplateBrokenError):
             raise
         except Exception as error:
             # A template is a program: it may fail with any exception. Only the type is told, since the text
             # of some of them quotes the messages.
-            raise TemplateBrokenError(
-                f"this model's chat template failed ({type(error).__name__}); use completions"
-            ) from error
-        if len(text) > MAX_RENDERED_CHARS:
-            raise TemplateBrokenError("this model's chat template made an endless prompt; use completions")
+            raise _broken(f"failed ({type(error).__name__})") from error
+        self._timeouts = 0
         return text
+
+    def _write(self, variables: Mapping[str, Any]) -> str:
+        written: list[str] = []
+        room = MAX_RENDERED_CHARS
+        for piece in self._template.generate(variables):
+            room -= len(piece)
+            if room < 0:
+                raise _broken("made an endless prompt")
+            written.append(piece)
+        return "".join(written)
+
+
+def _broken(what: str) -> TemplateBrokenError:
+    return TemplateBrokenError(f"this model's chat template {what}; use completions")
 
 
 def _turn(message: ChatMessage) -> dict[str, Any]:

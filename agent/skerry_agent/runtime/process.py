@@ -22,6 +22,7 @@ PASSED_ON = (
     "LLAMA_CPP_LIB_PATH",
 )
 STDERR_LINE_CHARS = 300
+TIME_LIMIT = -signal.SIGALRM
 SOURCE_FOLDER = re.compile(r"\S*/(?=[\w.-]+\.(?:cpp|c|h):\d)")  # of the machine that built llama.cpp
 RUNNER_MODULE = "skerry_agent.runtime.runner_main"
 
@@ -113,6 +114,8 @@ def describe_crash(code: int | None, *, killed_because: str | None, stderr_tail:
     text = f"ended {describe_exit(code)}"
     if killed_because is not None:
         text = f"{text}: it was killed, since {killed_because}"
+    elif code == TIME_LIMIT:
+        text = f"{text}: the model's chat template did not end"
     if stderr_tail:
         last = SOURCE_FOLDER.sub("", stderr_tail.splitlines()[-1])
         text = f"{text} (it last wrote: {last[:STDERR_LINE_CHARS]})"

@@ -1,8 +1,9 @@
 """What a runner may take of the device, with real processes."""
 
+import asyncio
 import os
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,24 @@ async def test_a_request_can_ask_for_less_context_than_there_is(
         assert (caught.value.prompt_tokens, caught.value.context_tokens) == (count, count)
         whole = await _finish(runner, GenerateRequest(prompt=prompt, context_tokens=10_000, ignore_eos=True))
         assert whole.usage.prompt_tokens + whole.usage.completion_tokens == 256
+
+
+async def test_a_template_that_does_not_end_holds_up_others_for_a_moment_only(
+    open_runner: OpenRunner, tmp_path: Path
+) -> None:
+    endless = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    path = write_tiny_gguf(tmp_path / "endless.gguf", chat_template=endless, context=8192, eos_lean=-100.0)
+    model = ModelFile(path, "5" * 64, "endless@1")
+    options = RunnerOptions(threads=1, context_tokens=8192)
+    async with open_runner(model, options=options) as runner:
+        chat = GenerateRequest(messages=(ChatMessage("user", "Hi"),), max_tokens=2)
+        async with aclosing(runner.generate(GenerateRequest(prompt="Hi"))) as running:
+            await anext(running)
+            asked = asyncio.ensure_future(_finish(runner, chat))
+            behind = asyncio.ensure_future(_finish(runner, GenerateRequest(prompt="Hi", max_tokens=2)))
+            await anext(running)
+            assert not asked.done()  # what runs goes on while the template is at it
+            with pytest.raises(NoChatTemplateError, match="did not end within 3 s"):
+                await asked
+            assert (await behind).usage.completion_tokens == 2
+        assert runner.alive

@@ -1,6 +1,13 @@
+import time
+
 import pytest
 
-from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError, TemplateRefusedError
+from skerry_agent.runtime.chat_template import (
+    MAX_TIMEOUTS,
+    ChatTemplate,
+    TemplateBrokenError,
+    TemplateRefusedError,
+)
 from skerry_agent.runtime.requests import ChatMessage
 
 USER = ChatMessage("user", "Hi")
@@ -74,3 +81,74 @@ def test_a_template_that_fails_does_not_quote_the_messages() -> None:
 def test_a_hostile_template_gets_nowhere(source: str) -> None:
     with pytest.raises(TemplateBrokenError):
         _render(source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 10 ** 10 ** 8 }}",
+        "{% set ns = namespace(x=3) %}{% for i in range(60) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
+        "{% set big = ('1' * 100000) | int(base=2) %}{{ big // 3 }}",
+        "{{ 5 | round(-1000000000) }}",
+        "{{ 5.5 | round(1000000000, 'ceil') }}",
+        "{% macro f(n) %}{{ f(n) }}{% endmacro %}{{ f(1) }}",
+        "{% for i in range(99999) %}{{ 'x' * 1000 }}{% endfor %}",
+    ],
+)
+def test_what_would_be_endless_is_refused_at_once(source: str) -> None:
+    began = time.process_time()
+    with pytest.raises(TemplateBrokenError, match="this model's chat template"):
+        _render(source)
+    assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+        "{{ range(99999) | map('string') | map('length') | sum }}{{ lipsum(n=1000000) }}",
+    ],
+)
+def test_a_template_that_does_not_end_is_ended(source: str) -> None:
+    template = ChatTemplate(source, bos_token="", eos_token="", cpu_s=0.15)
+    with pytest.raises(TemplateBrokenError, match=r"did not end within 0\.15 s"):
+        template.render([USER])
+
+
+def test_a_template_that_never_ends_is_not_run_for_ever() -> None:
+    source = "{% if messages[0].content == 'Hi' %}{% for i in range(99999) %}{% for j in range(99999) %}"
+    source += "{% endfor %}{% endfor %}{% endif %}done"
+    template = ChatTemplate(source, bos_token="", eos_token="", cpu_s=0.11)
+    for _ in range(MAX_TIMEOUTS - 1):
+        with pytest.raises(TemplateBrokenError, match="did not end within"):
+            template.render([USER])
+    assert template.render([ChatMessage("user", "Bye")]) == "done"  # and the count begins anew
+    for _ in range(MAX_TIMEOUTS):
+        with pytest.raises(TemplateBrokenError, match="did not end within"):
+            template.render([USER])
+    with pytest.raises(TemplateBrokenError, match="out of use"):
+        template.render([ChatMessage("user", "Bye")])
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+        "{% if 1 %}" * 3000 + "{% endif %}" * 3000,
+        "x" * 2_000_000,
+    ],
+    ids=["parentheses", "blocks", "length"],
+)
+def test_a_text_that_is_too_much_for_the_parser_is_a_broken_template(source: str) -> None:
+    with pytest.raises(TemplateBrokenError, match="use completions"):
+        ChatTemplate(source, bos_token="", eos_token="")
+
+
+def test_constants_are_not_computed_before_somebody_asks() -> None:
+    ChatTemplate("{{ 10 ** 10 ** 8 }}{{ 'x' * 10 ** 9 }}", bos_token="", eos_token="")
+
+
+def test_arithmetic_with_usual_numbers_and_texts_is_what_it_is() -> None:
+    assert _render("{{ 7 // 2 }} {{ 7 % 4 }} {{ 2 ** 10 }} {{ 2.54 | round(1) }}") == "3 3 1024 2.5"
+    assert _render("{{ 'ab' * 2 }} {{ 'a' + 'b' }} {{ '%s!' % 5 }}") == "abab ab 5!"

@@ -36,6 +36,8 @@ def test_exits_are_told_in_words() -> None:
     assert describe_exit(-signal.SIGABRT) == "by signal SIGABRT"
     assert describe_exit(-99) == "by signal 99"
     assert describe_exit(3) == "with exit code 3"
+    told = describe_crash(-signal.SIGALRM, killed_because=None, stderr_tail="")
+    assert told == "ended by signal SIGALRM: the model's chat template did not end"
     told = describe_crash(-9, killed_because="it hung", stderr_tail="a\nb")
     assert told == "ended by signal SIGKILL: it was killed, since it hung (it last wrote: b)"
 
