@@ -63,11 +63,13 @@ class MemoryNeed(msgspec.Struct, frozen=True):
     """A second context, which is there while texts are made into vectors."""
     parked_bytes: int = 0
     """Copies of cells of prefixes that nobody uses at the moment."""
+    draft_bytes: int = 0
+    """A second model that guesses tokens, with its cache."""
 
     @property
     def loaded_bytes(self) -> int:
         """What it holds before the first request."""
-        return self.weights_bytes + self.cache_bytes + self.process_bytes
+        return self.weights_bytes + self.cache_bytes + self.process_bytes + self.draft_bytes
 
     @property
     def later_bytes(self) -> int:
@@ -80,7 +82,7 @@ class MemoryNeed(msgspec.Struct, frozen=True):
         return self.loaded_bytes + self.later_bytes
 
     def __str__(self) -> str:
-        """``402 MiB (weights 241, KV cache 48, compute 60, process 53, vectors 0, parked 0)``."""
+        """``402 MiB (weights 241, KV cache 48, compute 60, process 53)``."""
         parts = (
             ("weights", self.weights_bytes),
             ("KV cache", self.cache_bytes),
@@ -88,8 +90,9 @@ class MemoryNeed(msgspec.Struct, frozen=True):
             ("process", self.process_bytes),
             ("vectors", self.vectors_bytes),
             ("parked", self.parked_bytes),
+            ("draft model", self.draft_bytes),
         )
-        shown = ", ".join(f"{name} {size / _MIB:.0f}" for name, size in parts)
+        shown = ", ".join(f"{name} {size / _MIB:.0f}" for name, size in parts if size)
         return f"{self.total_bytes / _MIB:.0f} MiB ({shown})"
 
 

@@ -54,11 +54,12 @@ ENGINE_COUNTERS = {
     "steps": "Calls of llama_decode.",
     "decode_s": "Time in llama_decode, in seconds.",
     "sample_s": "Time in samplers, in seconds.",
+    "draft_s": "Time in a draft model, which guesses tokens, in seconds.",
     "rest_s": "Time of the steps in all else, in seconds.",
     "prompt_tokens": "Tokens of prompts that were computed. Its rate is the prefill rate.",
     "cached_tokens": "Tokens of prompts that shared prefixes held already.",
     "completion_tokens": "Tokens that were sampled. Its rate is the decode rate.",
-    "drafted_tokens": "Tokens that were guessed from the text before.",
+    "drafted_tokens": "Tokens that were guessed, from the text before or by a draft model.",
     "accepted_tokens": "Guessed tokens that turned out right.",
     "prefix_hits": "Requests that began with a shared prefix.",
     "evicted_tokens": "Tokens of shared prefixes that made room.",
@@ -118,7 +119,11 @@ def _metric(group: str, name: str, kind: str, about: str, values: Values) -> Ite
 
 def metric_name(group: str, name: str, kind: str) -> str:
     """The name that Prometheus sees: counters end with ``_total``, seconds are written out."""
-    name = f"{name.removesuffix('_s')}_seconds" if name in ("decode_s", "sample_s", "rest_s") else name
+    name = (
+        f"{name.removesuffix('_s')}_seconds"
+        if name in ("decode_s", "sample_s", "draft_s", "rest_s")
+        else name
+    )
     return f"skerry_{group}_{name}{'_total' if kind == 'counter' else ''}"
 
 

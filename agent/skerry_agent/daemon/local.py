@@ -14,6 +14,7 @@ from skerry_agent.admin import AdminService, create_admin_app
 from skerry_agent.admin.service import Fleet
 from skerry_agent.api import ApiOptions, ApiParts, PresetStore, create_api
 from skerry_agent.daemon.servers import bind_tcp, bind_unix, make_server
+from skerry_agent.drafts import Drafts
 from skerry_agent.outbox import Outbox
 from skerry_agent.pins import Pins
 from skerry_agent.registry import InstalledArtifact, Registry
@@ -172,6 +173,7 @@ async def open_device(settings: AgentSettings, state: StateFolder) -> AsyncItera
             on_event=runtime_events.put_nowait,
             options=runner_options(settings.runtime, state.prefixes),
             limits=runtime_limits(settings.runtime),
+            find_draft=Drafts(settings.runtime.drafts, registry).find,
         )
         stack.push_async_callback(pool.aclose)
         tokens = TokenStore.load(state.api_tokens, clock=time.now)

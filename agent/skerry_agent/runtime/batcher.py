@@ -12,7 +12,7 @@ from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.kv_cache import KvCache
 from skerry_agent.runtime.prefix_tree import common_length
 from skerry_agent.runtime.requests import FinishReason
-from skerry_agent.runtime.speculation import MAX_JOBS, Lookup, Speculation
+from skerry_agent.runtime.speculation import MAX_JOBS, Speculation
 from skerry_agent.runtime.wire import Cancelled, FromRunner, Progress, Token
 
 PROGRESS_INTERVAL_S = 1.0
@@ -175,12 +175,13 @@ class Batcher:
 
     def _with_guesses(self, job: JobState, part: Part, decoding: int) -> Part:
         """The next token of an answer, and what may come after it."""
-        if self._speculation is None or job.completion_tokens < MIN_ANSWER_TOKENS:
+        scarce = self._kv.free_cells <= MIN_FREE_CELLS
+        if self._speculation is None or job.completion_tokens < MIN_ANSWER_TOKENS or scarce:
             return part
-        if job.lookup is None:
-            job.lookup = Lookup(job.tokens)
-        size = min(self._speculation.size(job.lookup, decoding), job.limit - job.completion_tokens - 1)
-        guesses = job.lookup.guess(size) if size > 0 and self._kv.free_cells > MIN_FREE_CELLS else []
+        if job.guesses is None:
+            job.guesses = self._speculation.begin(job.tokens)
+        most = job.limit - job.completion_tokens - 1
+        guesses = self._speculation.guess(job.guesses, decoding, most)
         self._stats.drafted_tokens += len(guesses)
         return part._replace(tokens=[*part.tokens, *guesses], outputs=1 + len(guesses))
 
@@ -268,8 +269,8 @@ class Batcher:
         if wrong and job.held is not None:
             self._model.cut(part.sequence, job.held.length - wrong)
             self._kv.grow(job.held, -wrong)
-        if job.lookup is not None:
-            job.lookup.learn(len(guesses), right)
+        if job.guesses is not None:
+            job.guesses.learn(len(guesses), right)
             self._stats.accepted_tokens += right
         return reason
 

@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from skerry_agent.runtime.batcher import Batcher, ShareScope
 from skerry_agent.runtime.chunk_size import ChunkSize
+from skerry_agent.runtime.draft import Draft
 from skerry_agent.runtime.embedding import Embedder, EmbedJob, EmbedModel
 from skerry_agent.runtime.engine_ports import EngineBrokenError, Model
 from skerry_agent.runtime.engine_stats import EngineStats
@@ -66,6 +68,7 @@ class Engine:
         threads: Adapts the model's threads after each step; None leaves them.
         options: How it works.
         store: Where prefixes are saved; None saves none.
+        draft: A second model that guesses too; None for none.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Engine:
         threads: ThreadControl | None = None,
         options: EngineOptions | None = None,
         store: PrefixStore | None = None,
+        draft: Draft[Any] | None = None,
     ) -> None:
         options = options or EngineOptions()
         self._emit = emit
@@ -96,8 +100,9 @@ class Engine:
             chunk=ChunkSize(model.batch_tokens, options.step_target_s),
             share=options.share_prefixes,
             stats=self._stats,
-            speculation=Speculation(MAX_GUESSING_STEP) if options.speculate else None,
+            speculation=Speculation(MAX_GUESSING_STEP, draft and draft.open) if options.speculate else None,
         )
+        self._draft = draft
         self._saver: PrefixSaver | None = None
         if store is not None and saves:
             everybody = options.share_prefixes == "all"
@@ -195,15 +200,14 @@ class Engine:
         """Work until ``close``."""
         while self._take_places():
             began = time.perf_counter()
-            counted = self._stats.decode_s + self._stats.sample_s
+            counted = self._counted_s()
             try:
                 self._step()
             except EngineBrokenError as error:
                 self._on_broken(error)
                 return
             self._flush()
-            known = self._stats.decode_s + self._stats.sample_s - counted
-            self._stats.rest_s += time.perf_counter() - began - known
+            self._stats.rest_s += time.perf_counter() - began - (self._counted_s() - counted)
             if self._threads is not None:
                 self._threads.after_step(time.perf_counter() - began)
             self._send_stats()
@@ -212,6 +216,11 @@ class Engine:
                 self._kv.park_idle()
             if self._saver is not None:
                 self._saver.look(busy=bool(self._batcher.places or self._queue))
+
+    def _counted_s(self) -> float:
+        stats = self._stats
+        stats.draft_s = self._draft.seconds if self._draft is not None else 0.0
+        return stats.decode_s + stats.sample_s + stats.draft_s
 
     def _step(self) -> None:
         if said := self._embedder.step():

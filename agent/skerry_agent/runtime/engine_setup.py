@@ -9,6 +9,8 @@ from llama_cpp import llama_cpp as lib
 
 from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
 from skerry_agent.runtime.cpu_times import CpuClock
+from skerry_agent.runtime.draft import Draft
+from skerry_agent.runtime.draft_setup import DraftRefusedError, load_draft
 from skerry_agent.runtime.engine import THREAD_STACK_BYTES, Engine, EngineOptions
 from skerry_agent.runtime.engine_ports import EngineBrokenError
 from skerry_agent.runtime.growth_limit import data_bytes, limit_growth
@@ -48,7 +50,8 @@ def load_engine(
     if model.unshareable is not None and load.share_prefixes != "off":
         sys.stderr.write(f"prefixes of this model are not shared: {model.unshareable}\n")
     template = _template(model)
-    threads = _thread_control(load, context)
+    draft, refused = _draft(load, model, context)
+    threads = _thread_control(load, [context] if draft is None else [context, draft.model])
     engine = Engine(
         context,
         reader=PromptReader(context, template=template, bos_text=model.bos_text),
@@ -68,12 +71,15 @@ def load_engine(
             parked_tokens=parked_tokens(context.context_tokens, _kept(load, model)),
         ),
         store=_prefix_store(load),
+        draft=draft,
     )
     if load.max_growth_bytes:
         stacks = ENGINE_THREADS * THREAD_STACK_BYTES + load.threads * WORKER_STACK_BYTES
         # The context for vectors, which is made when it is needed, is no bigger than that for answers.
         limit_growth(load.max_growth_bytes + context_bytes + stacks)
-    return engine, _ready(model, context, has_chat_template=isinstance(template, ChatTemplate))
+    return engine, _ready(
+        model, context, has_chat_template=isinstance(template, ChatTemplate), refused=refused
+    )
 
 
 def _context_options(load: Load, model: LlamaModel) -> ContextOptions:
@@ -94,14 +100,32 @@ def _kept(load: Load, model: LlamaModel) -> int:
     return load.max_prefixes if load.share_prefixes != "off" and model.unshareable is None else 0
 
 
-def _thread_control(load: Load, context: LlamaContext) -> ThreadControl | None:
+def _draft(load: Load, model: LlamaModel, context: LlamaContext) -> tuple[Draft[LlamaContext] | None, str]:
+    """The draft model that the message names, or why it is not used: the model answers without it too."""
+    if not load.draft_path or not load.speculate or load.batch_tokens < MIN_GUESSING_BATCH:
+        return None, ""
+    if not context.shares:
+        return None, f"the model cannot take guesses back: {model.unshareable}"
+    try:
+        path = Path(load.draft_path)
+        return load_draft(path, model, context_tokens=context.context_tokens, threads=load.threads), ""
+    except DraftRefusedError as error:
+        return None, str(error)
+
+
+def _thread_control(load: Load, contexts: Sequence[LlamaContext]) -> ThreadControl | None:
     if not load.adapt_threads and not load.max_celsius:
         return None
+
+    def set_threads(threads: int) -> None:
+        for context in contexts:
+            context.set_threads(threads)
+
     clock = CpuClock()
     control = ThreadControl(
         ThreadGovernor(load.threads, clock.cores),
         clock if load.adapt_threads else None,
-        context.set_threads,
+        set_threads,
         heat=HeatGuard(load.max_celsius, load.threads) if load.max_celsius else None,
     )
     control.after_step(0.0)
@@ -130,7 +154,7 @@ def _template(model: LlamaModel) -> ChatTemplate | TemplateBrokenError | None:
         return error
 
 
-def _ready(model: LlamaModel, context: LlamaContext, *, has_chat_template: bool) -> Ready:
+def _ready(model: LlamaModel, context: LlamaContext, *, has_chat_template: bool, refused: str) -> Ready:
     return Ready(
         architecture=model.architecture,
         description=model.description,
@@ -140,4 +164,5 @@ def _ready(model: LlamaModel, context: LlamaContext, *, has_chat_template: bool)
         context_tokens=context.context_tokens,
         train_context_tokens=model.train_context_tokens,
         has_chat_template=has_chat_template,
+        draft_refused=refused,
     )

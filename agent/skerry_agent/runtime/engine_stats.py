@@ -10,11 +10,12 @@ class EngineStats(msgspec.Struct):
         steps: Calls of ``llama_decode``.
         decode_s: Time in them.
         sample_s: Time in samplers.
+        draft_s: Time in a draft model, which guesses tokens.
         rest_s: The rest of the steps' time: planning, text, messages.
         prompt_tokens: Tokens of prompts that were computed.
         cached_tokens: Tokens of prompts that shared prefixes held already.
         completion_tokens: Tokens that were sampled.
-        drafted_tokens: Tokens that were guessed from the text before.
+        drafted_tokens: Tokens that were guessed, from the text before or by a draft model.
         accepted_tokens: Those of them that turned out right.
         prefix_hits: Requests that began with a shared prefix.
         evicted_tokens: Tokens of prefixes that made room.
@@ -36,6 +37,7 @@ class EngineStats(msgspec.Struct):
     steps: int = 0
     decode_s: float = 0.0
     sample_s: float = 0.0
+    draft_s: float = 0.0
     rest_s: float = 0.0
     prompt_tokens: int = 0
     cached_tokens: int = 0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from skerry_agent.runtime.engine_ports import Part, Sampler
 from skerry_agent.runtime.kv_cache import Held
 from skerry_agent.runtime.requests import FinishReason, GenerateRequest, Timings, TokenLogprobs, Usage
-from skerry_agent.runtime.speculation import Lookup
+from skerry_agent.runtime.speculation import Guesses
 from skerry_agent.runtime.text_stream import TextStream
 from skerry_agent.runtime.wire import Finished
 
@@ -25,7 +25,7 @@ class JobState:
         prompt_tokens: How many of them are the prompt's.
         limit: The most tokens of the answer.
         held: Its sequence in the cache.
-        lookup: Its guesses at tokens to come.
+        guesses: The guesses at tokens to come.
         leader: Another request that reads the beginning of the same prompt now, and how much of it; this one
             waits for that.
     """
@@ -43,7 +43,7 @@ class JobState:
     held: Held | None = None
     leader: "tuple[JobState, int] | None" = None
     stream: TextStream = field(default_factory=TextStream)
-    lookup: Lookup | None = None
+    guesses: Guesses | None = None
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     cached_tokens: int = 0
     completion_tokens: int = 0
@@ -78,7 +78,10 @@ class JobState:
         return part.position >= self.prompt_tokens
 
     def release(self) -> None:
-        """Free its sampler; again is fine."""
+        """Free its sampler, and what its guesses hold; again is fine."""
+        guesses, self.guesses = self.guesses, None
+        if guesses is not None:
+            guesses.close()
         if self.sampler is not None:
             self.sampler.close()
 

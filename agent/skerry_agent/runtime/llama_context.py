@@ -182,6 +182,10 @@ class LlamaContext:
             raise RuntimeError("llama.cpp has no logits for this row")
         return np.asarray(self._row_type.from_address(address))
 
+    def likeliest(self, row: int) -> int:
+        """The token that follows the one in a row of the last step most likely."""
+        return int(self.logits(row).argmax())
+
     def sample(self, chain: "lib.llama_sampler_p", row: int) -> int:
         """Choose the token that follows the one in a row with a chain, all in C."""
         if row not in self._outputs:

@@ -18,6 +18,7 @@ def load_message(model: ModelFile, options: RunnerOptions) -> Load:
         share_prefixes=options.share_prefixes,
         adapt_threads=options.adapt_threads,
         speculate=options.speculate,
+        draft_path=str(options.draft or ""),
         max_celsius=options.max_celsius,
         nice=options.nice,
         max_growth_bytes=options.max_growth_bytes,

@@ -3,9 +3,16 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry_agent.runtime.draft import CHUNK_TOKENS
 from skerry_agent.runtime.model import RunnerOptions
+from skerry_agent.runtime.speculation import MAX_JOBS
 from skerry_agent.runtime.system_memory import ProcessMemory
-from skerry_protocol.model_description import DEFAULT_CACHE_CONTEXTS, MemoryNeed, ModelDescription
+from skerry_protocol.model_description import (
+    DEFAULT_CACHE_CONTEXTS,
+    RUNNER_BYTES,
+    MemoryNeed,
+    ModelDescription,
+)
 
 
 def predict_need(description: object, path: Path, options: RunnerOptions) -> MemoryNeed:
@@ -28,6 +35,18 @@ def predict_need(description: object, path: Path, options: RunnerOptions) -> Mem
         vectors_tokens=context,
         parked_tokens=parked_tokens(context, kept),
     )
+
+
+def predict_draft_need(description: object, path: Path, options: RunnerOptions) -> int:
+    """What a draft model adds to the process of the model that it guesses for, in bytes."""
+    if not isinstance(description, ModelDescription):
+        return _size(path)
+    need = description.memory_need(
+        cache_tokens=MAX_JOBS * _context(options, description.context_length),
+        batch_tokens=CHUNK_TOKENS,
+        sequences=MAX_JOBS,
+    )
+    return need.total_bytes - RUNNER_BYTES
 
 
 def sequences(slots: int, kept: int) -> int:

@@ -47,6 +47,7 @@ class RunnerOptions:
         adapt_threads: Use fewer threads while other processes need the cores.
         huge_pages: Ask the kernel for huge pages for the cache and the buffers.
         speculate: Guess tokens from the text before where measurements say that it pays.
+        draft: A second, smaller model of the same vocabulary, which guesses tokens for it; None for none.
         max_celsius: From this temperature of the device on the engine gets slower; 0 for no limit.
         nice: Added to the niceness of the process.
         max_growth_bytes: What the process may take over what it holds once it is loaded, and a second context
@@ -68,6 +69,7 @@ class RunnerOptions:
     adapt_threads: bool = True
     huge_pages: bool = True
     speculate: bool = True
+    draft: Path | None = None
     max_celsius: float = 0.0
     nice: int = 0
     max_growth_bytes: int = 256 * MiB

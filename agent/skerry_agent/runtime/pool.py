@@ -18,7 +18,7 @@ from skerry_agent.runtime.errors import (
     RunnerCrashedError,
 )
 from skerry_agent.runtime.health import HealthCounts
-from skerry_agent.runtime.loader import Loader, StartRunner
+from skerry_agent.runtime.loader import FindDraft, Loader, StartRunner
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.model import ModelFile, ModelStatus, RunnerOptions, RuntimeLimits, RuntimeMetrics
 from skerry_agent.runtime.places import Claim, Loaded, Place, runner_status
@@ -41,6 +41,7 @@ class ModelPool:
         options: How runners run their models.
         limits: Bounds and deadlines.
         start_runner: ``Runner.start`` by default.
+        find_draft: Says which smaller model guesses tokens for a model; None for none.
         clock: Monotonic time in seconds.
         on_event: Told of runners that ended by themselves, and of models that go out of service and back.
         available: Memory that a program can have now, in bytes; None when that is not known.
@@ -54,6 +55,7 @@ class ModelPool:
         options: RunnerOptions | None = None,
         limits: RuntimeLimits | None = None,
         start_runner: StartRunner | None = None,
+        find_draft: FindDraft | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_event: OnRuntimeEvent | None = None,
         available: Callable[[], int | None] = available_bytes,
@@ -69,6 +71,7 @@ class ModelPool:
             meter=self._meter,
             clock=clock,
             start_runner=start_runner,
+            find_draft=find_draft,
         )
         self._roster = Roster(limits=self._limits, clock=clock, meter=self._meter)
         self._room = Room(

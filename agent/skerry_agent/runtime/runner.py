@@ -273,6 +273,8 @@ class Runner:
             raise
         self._info = model_info(ready, load_ms=(time.monotonic() - began) * 1e3)
         self._meter.loads += 1
+        if ready.draft_refused:
+            log.warning("draft_model_refused", model=self.model.label, reason=ready.draft_refused)
         log.info("runner_ready", model=self.model.label, pid=self.pid, load_ms=round(self._info.load_ms))
 
     async def _ask_to_load(self, options: RunnerOptions) -> Ready:

@@ -1,4 +1,4 @@
-"""Guessing tokens from the text so far (prompt lookup), and knowing when that pays. Pure.
+"""Guessing tokens, from the text so far (prompt lookup) or otherwise, and knowing when that pays. Pure.
 
 Where an answer repeats what stands in the prompt or in itself (code, tables, quotations), the tokens after
 the last occurrence of its last few are a good guess. A step computes the guesses too, and keeps as many as
@@ -7,7 +7,8 @@ only when the measured times of steps, and the measured share of right guesses, 
 Source of the idea: Saxena, "Prompt Lookup Decoding", 2023.
 """
 
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 
 NGRAM = 3
 SIZES = (1, 2, 4, 7)
@@ -44,18 +45,48 @@ class StepTimes:
         return self._seconds.get(tokens) if self._seen.get(tokens, 0) >= PROBES else None
 
 
-class Lookup:
-    """One answer's guesses.
+class Guesser(ABC):
+    """One way to guess at one answer.
+
+    Attributes:
+        rate: How likely a guess is right, as learned.
+        token_s: What a guess costs besides the step that checks it, in seconds.
+    """
+
+    token_s: float = 0.0
+
+    def __init__(self) -> None:
+        self.rate = START_RATE
+
+    @abstractmethod
+    def guess(self, count: int) -> list[int]:
+        """At most so many tokens that may come next."""
+
+    def learn(self, drafted: int, accepted: int) -> None:
+        """Take how many of the guesses were right."""
+        if not drafted:
+            self.rate = min(START_RATE, self.rate + FORGET)
+            return
+        # Guesses after the first wrong one were not looked at.
+        judged = min(drafted, accepted + 1)
+        self.rate += WEIGHT * (accepted / judged - self.rate)
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Free what it holds; the answer is over."""
+
+
+class Lookup(Guesser):
+    """Guesses from the text so far.
 
     Args:
         tokens: Prompt and answer so far; the same list that grows later.
     """
 
     def __init__(self, tokens: Sequence[int]) -> None:
+        super().__init__()
         self._tokens = tokens
         self._next: dict[tuple[int, ...], int] = {}
         self._indexed = 0
-        self.rate = START_RATE
 
     def guess(self, count: int) -> list[int]:
         """At most so many tokens that may come next; none when the last few are new."""
@@ -71,28 +102,61 @@ class Lookup:
         period = end - found  # a guess that reaches the end goes on as a repetition
         return [tokens[found + i % period] for i in range(count)]
 
+
+class Guesses:
+    """The guesses at one answer, whichever way they come.
+
+    Args:
+        guessers: The ways, the cheapest first.
+    """
+
+    def __init__(self, guessers: Sequence[Guesser]) -> None:
+        self.guessers = tuple(guessers)
+        self.last: Guesser | None = None
+
     def learn(self, drafted: int, accepted: int) -> None:
-        """Take how many of the guesses were right."""
-        if not drafted:
-            self.rate = min(START_RATE, self.rate + FORGET)
-            return
-        # Guesses after the first wrong one were not looked at.
-        judged = min(drafted, accepted + 1)
-        self.rate += WEIGHT * (accepted / judged - self.rate)
+        """Take how many of the last step's guesses were right."""
+        for guesser in self.guessers:
+            chosen = guesser is self.last
+            guesser.learn(drafted if chosen else 0, accepted if chosen else 0)
+
+    def close(self) -> None:
+        """Free what they hold; the answer is over."""
+        for guesser in self.guessers:
+            guesser.close()
 
 
 class Speculation:
-    """Decides how many tokens to guess.
+    """Decides how many tokens to guess, and by whom.
 
     Args:
         max_tokens: The most tokens that one step may compute for answers.
+        second: Makes another way to guess at an answer, from its tokens, if there is one.
     """
 
-    def __init__(self, max_tokens: int) -> None:
+    def __init__(
+        self, max_tokens: int, second: Callable[[Sequence[int]], Guesser | None] | None = None
+    ) -> None:
         self._max = max_tokens
+        self._second = second
         self.times = StepTimes()
 
-    def size(self, lookup: Lookup, decoding: int) -> int:
+    def begin(self, tokens: Sequence[int]) -> Guesses:
+        """The guesses at an answer, from its tokens so far: the same list that grows later."""
+        second = self._second(tokens) if self._second is not None else None
+        return Guesses([Lookup(tokens)] if second is None else [Lookup(tokens), second])
+
+    def guess(self, guesses: Guesses, decoding: int, most: int) -> list[int]:
+        """Tokens that may come next, at most so many, when so many answers are in the step."""
+        for guesser in guesses.guessers:
+            size = min(self.size(guesser, decoding), most)
+            if size > 0 and (found := guesser.guess(size)):
+                guesses.last = guesser
+                return found
+        guesses.last = None
+        return []
+
+    def size(self, guesser: Guesser, decoding: int) -> int:
         """How many tokens to guess for an answer, when so many answers are in the step."""
         if decoding > MAX_JOBS or (base := self.times.seconds(decoding)) is None:
             return 0
@@ -101,11 +165,12 @@ class Speculation:
             total = decoding + size
             if total > self._max:
                 break
-            expected = 1.0 + sum(lookup.rate**i for i in range(1, size + 1))
+            expected = 1.0 + sum(guesser.rate**i for i in range(1, size + 1))
             seconds = self.times.seconds(total)
             if seconds is None:
                 # Unknown: try it where it would pay if it cost half of what computing one by one does.
-                return size if lookup.rate > START_RATE / 2 else 0
+                return size if guesser.rate > START_RATE / 2 else 0
+            seconds += size * guesser.token_s
             if expected / seconds > best_rate:
                 best, best_rate = size, expected / seconds
         return best

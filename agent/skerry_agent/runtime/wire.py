@@ -44,6 +44,7 @@ class Load(msgspec.Struct, frozen=True, tag="load"):
     nice: int = 0
     max_growth_bytes: int = 0
     model_sha256: str = ""
+    draft_path: str = ""
     prefix_folder: str = ""
     prefix_max_bytes: int = 0
     prefix_daily_bytes: int = 0
@@ -101,6 +102,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     context_tokens: int
     train_context_tokens: int
     has_chat_template: bool
+    draft_refused: str = ""
 
 
 class LoadFailed(msgspec.Struct, frozen=True, tag="load_failed"):

@@ -120,6 +120,11 @@ class RuntimeSettings(_Section):
     speculate: bool = Field(
         default=True, description="Guess tokens from the text so far, where measurements say that it pays."
     )
+    drafts: tuple[str, ...] = Field(
+        default=(),
+        description='Draft models, as `"MODEL=DRAFT"`: a smaller model of the same vocabulary that guesses tokens'
+        " for a model. Its guesses are used where measurements say that it pays; they never change an answer.",
+    )
     share_prefixes: Literal["all", "client", "off"] = Field(
         default="all",
         description="Who may begin with a prefix that another request left in the cache: all, requests of the"
@@ -170,6 +175,14 @@ class RuntimeSettings(_Section):
     drain_timeout_s: float = Field(
         default=60.0, gt=0, description="How long a replaced model may finish its requests, in seconds."
     )
+
+    @field_validator("drafts")
+    @classmethod
+    def _are_pairs(cls, drafts: tuple[str, ...]) -> tuple[str, ...]:
+        for pair in drafts:
+            if not all(pair.partition("=")) or pair.count("=") != 1:
+                raise ValueError(f"{pair!r} is not MODEL=DRAFT")
+        return drafts
 
 
 class UpdateSettings(_Section):

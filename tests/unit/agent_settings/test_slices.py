@@ -6,7 +6,7 @@ import pytest
 from skerry_agent.settings.model import RuntimeSettings
 from skerry_agent.settings.slices import runner_options, runtime_limits
 
-READ_BY_OTHERS = {"pinned"}
+READ_BY_OTHERS = {"pinned", "drafts"}
 
 
 @pytest.mark.parametrize("name", sorted(set(RuntimeSettings.model_fields) - READ_BY_OTHERS))

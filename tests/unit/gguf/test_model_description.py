@@ -154,7 +154,7 @@ def test_a_memory_need_reads_as_numbers() -> None:
     need = MemoryNeed(
         weights_bytes=241 << 20, cache_bytes=48 << 20, compute_bytes=60 << 20, process_bytes=53 << 20
     )
-    assert str(need) == "402 MiB (weights 241, KV cache 48, compute 60, process 53, vectors 0, parked 0)"
+    assert str(need) == "402 MiB (weights 241, KV cache 48, compute 60, process 53)"
 
 
 def test_a_header_without_an_architecture_is_refused() -> None:
