@@ -8,11 +8,13 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
+from skerry_agent.runtime.draft import Draft
 from skerry_agent.runtime.embedding import Pooling
 from skerry_agent.runtime.engine import Engine, EngineOptions
 from skerry_agent.runtime.engine_ports import EngineBrokenError, NoRoomError, Part
@@ -210,6 +212,7 @@ class EngineBench:
         template: ChatTemplate | TemplateBrokenError | None = None,
         options: EngineOptions | None = None,
         store: PrefixStore | None = None,
+        draft: Draft[Any] | None = None,
     ) -> None:
         self.events: list[FromRunner] = []
         self.broken: list[EngineBrokenError] = []
@@ -222,6 +225,7 @@ class EngineBench:
             open_embed_model=ScriptedEmbedModel,
             options=options,
             store=store,
+            draft=draft,
         )
         self._threads = self.engine.start()
 

@@ -122,8 +122,8 @@ class RuntimeSettings(_Section):
     )
     drafts: tuple[str, ...] = Field(
         default=(),
-        description='Draft models, as `"MODEL=DRAFT"`: a smaller model of the same vocabulary that guesses tokens'
-        " for a model. Its guesses are used where measurements say that it pays; they never change an answer.",
+        description='Draft models, as `"MODEL=DRAFT"`: a smaller model of the same vocabulary that guesses'
+        " tokens for a model. It is used where measurements say that it pays, and never changes an answer.",
     )
     share_prefixes: Literal["all", "client", "off"] = Field(
         default="all",
