@@ -86,7 +86,7 @@ def test_a_hostile_template_gets_nowhere(source: str) -> None:
 @pytest.mark.parametrize(
     "source",
     [
-        "{{ 10 ** 10 ** 8 }}",
+        "{{ 10 ** (10 ** 8) }}",
         "{% set ns = namespace(x=3) %}{% for i in range(60) %}{% set ns.x = ns.x * ns.x %}{% endfor %}",
         "{% set big = ('1' * 100000) | int(base=2) %}{{ big // 3 }}",
         "{{ 5 | round(-1000000000) }}",
@@ -146,7 +146,7 @@ def test_a_text_that_is_too_much_for_the_parser_is_a_broken_template(source: str
 
 
 def test_constants_are_not_computed_before_somebody_asks() -> None:
-    ChatTemplate("{{ 10 ** 10 ** 8 }}{{ 'x' * 10 ** 9 }}", bos_token="", eos_token="")
+    ChatTemplate("{{ 10 ** (10 ** 8) }}{{ 'x' * 10 ** 9 }}", bos_token="", eos_token="")
 
 
 def test_arithmetic_with_usual_numbers_and_texts_is_what_it_is() -> None:
