@@ -59,9 +59,9 @@ def replace_cache(request: GenerateRequest) -> GenerateRequest:
     )
 
 
-@pytest.mark.parametrize(("name", "right"), [("itself", True), ("another", False)])
+@pytest.mark.parametrize("name", ["itself", "another"])
 async def test_answers_are_those_of_the_model_alone(
-    open_runner: OpenRunner, tiny: ModelFile, drafts: dict[str, Path], name: str, right: bool
+    open_runner: OpenRunner, tiny: ModelFile, drafts: dict[str, Path], name: str
 ) -> None:
     async with open_runner(tiny, options=replace(OPTIONS, speculate=False)) as runner:
         alone = await _answers(runner)
@@ -72,7 +72,7 @@ async def test_answers_are_those_of_the_model_alone(
     assert helped == alone
     assert engine.draft_s > 0
     assert engine.drafted_tokens > 0
-    assert (engine.accepted_tokens > engine.drafted_tokens / 4) is right
+    assert engine.accepted_tokens > (0.8 * engine.drafted_tokens if name == "itself" else 0)
     assert not [entry for entry in logs if entry["event"] == "draft_model_refused"]
 
 
