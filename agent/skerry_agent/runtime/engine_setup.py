@@ -75,8 +75,8 @@ def load_engine(
     )
     if load.max_growth_bytes:
         stacks = ENGINE_THREADS * THREAD_STACK_BYTES + load.threads * WORKER_STACK_BYTES
-        # The context for vectors, which is made when it is needed, is no bigger than that for answers.
-        limit_growth(load.max_growth_bytes + context_bytes + stacks)
+        # The context for vectors and the copies of prefixes come later: neither is bigger than the cache.
+        limit_growth(load.max_growth_bytes + 2 * context_bytes + stacks)
     return engine, _ready(
         model, context, has_chat_template=isinstance(template, ChatTemplate), refused=refused
     )
