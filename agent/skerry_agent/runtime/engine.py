@@ -100,7 +100,9 @@ class Engine:
             chunk=ChunkSize(model.batch_tokens, options.step_target_s),
             share=options.share_prefixes,
             stats=self._stats,
-            speculation=Speculation(MAX_GUESSING_STEP, draft and draft.open) if options.speculate else None,
+            speculation=Speculation(MAX_GUESSING_STEP, draft.open if draft is not None else None)
+            if options.speculate
+            else None,
         )
         self._draft = draft
         self._saver: PrefixSaver | None = None

@@ -50,13 +50,15 @@ class Guesser(ABC):
 
     Attributes:
         rate: How likely a guess is right, as learned.
-        token_s: What a guess costs besides the step that checks it, in seconds.
     """
-
-    token_s: float = 0.0
 
     def __init__(self) -> None:
         self.rate = START_RATE
+
+    @property
+    def token_s(self) -> float:
+        """What a guess costs besides the step that checks it, in seconds."""
+        return 0.0
 
     @abstractmethod
     def guess(self, count: int) -> list[int]:

@@ -9,11 +9,12 @@ Imports jinja2, so this belongs to the runner process only.
 from typing import Any
 
 import jinja2.ext
+from jinja2.exceptions import SecurityError
 from jinja2.filters import do_round
 from jinja2.nodes import Node
 from jinja2.parser import Parser
 from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_NUMBER_BITS = 4096
 MAX_DECIMALS = 300
