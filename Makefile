@@ -1,6 +1,6 @@
 # `make demo` shows everything; `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup broker models gemma demo test test-fast test-fuzz lint format docs bench bench-runtime clean
+.PHONY: help setup broker models gemma demo test test-fast test-fuzz lint format docs bench bench-runtime bench-updates clean
 
 PYTHON_BIN := .venv/bin/python
 WORKERS ?= 2
@@ -52,6 +52,9 @@ bench: setup broker ## Measure the agent's memory and start time
 bench-runtime: setup ## Measure answers beside other servers; ARGS=--quick for a smoke
 	@$(PYTHON_BIN) scripts/build_llama_server.py > /dev/null
 	@PYTHONPATH=tests $(PYTHON_BIN) -m bench.runtime $(ARGS)
+
+bench-updates: setup broker ## Measure what updates cost beside other methods; ARGS=--quick for a smoke
+	@PYTHONPATH=tests $(PYTHON_BIN) -m bench.updates $(ARGS)
 
 clean: ## Remove what the targets made, but not the models
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo-data demo-report.json bench-*.json
