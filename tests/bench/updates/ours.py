@@ -11,6 +11,7 @@ from bench.updates.peers import Pair
 from bench.updates.site import Site
 from skerry_controller.artifacts.building import build_model
 from skerry_controller.deltas import BuiltDelta, Version, build_delta
+from skerry_protocol.acceptance import Acceptance, SoakTerms
 from skerry_protocol.desired import TargetRef
 from skerry_protocol.manifest import FileEntry, decode_manifest
 from skerry_protocol.names import ArtifactRef
@@ -58,7 +59,8 @@ async def measure(case: Case, pair: Pair, folder: Path, cache: Cache) -> Update:
 
 def publish(site: Site, version: str, file: Path) -> Published:
     """Describe a model as ``skerry artifact add`` does, and sign it."""
-    built = build_model(ArtifactRef(NAME, version), file)
+    acceptance = Acceptance(soak=SoakTerms(duration_s=0))  # nobody asks this device anything
+    built = build_model(ArtifactRef(NAME, version), file, acceptance=acceptance)
     entry = decode_manifest(built.content).variants[0].files[0]
     site.add_blob(entry.sha256, file)
     return Published(site.offer(built.target_path, built.content), entry, file)
