@@ -56,7 +56,12 @@ class Bench:
         began = time.monotonic()
         old, new = Pairs(model, file, self._cache).build(case)
         pair = Pair.of(old, new)
-        costs = {name: self._method(pair, name, method) for name, method in self._methods(case).items()}
+        costs: dict[str, dict[str, Any]] = {}
+        for name, method in self._methods(case).items():
+            try:
+                costs[name] = self._method(pair, name, method)
+            except peers.WrongResultError as error:
+                self.notes.append(f"{model}, {case.name}, {name}: {error}")
         wire_bytes = {name: int(cost["wire_bytes"]) for name, cost in costs.items()}
         cpu_s = {name: float(cost["cpu_s"]) for name, cost in costs.items()}
         details: dict[str, int] = {}

@@ -69,7 +69,8 @@ class Pairs:
             case "template":
                 return self._model, self._made("template", lambda path: fix_template(self._model, path))
             case "same":
-                return self._model, self._model
+                # Another name: zstd takes no file against itself.
+                return self._model, self._made("same", lambda path: shutil.copyfile(self._model, path))
             case "block":
                 return self._quantized("base", "Q4_K_M"), self._quantized("block", "Q4_K_M")
             case "finetune":
