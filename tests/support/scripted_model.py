@@ -63,6 +63,7 @@ class ScriptedModel:
         self.before_decode: Callable[[Sequence[Part]], None] = lambda _: None
         self.specials: list[bool] = []
         self.open_samplers = 0
+        self.broken_off = 0
         self.cells: list[dict[int, tuple[int, int]]] = []
         """For each cell that is in use: its position and token, by the sequences that hold it."""
         self.rows: dict[int, tuple[int, int]] = {}
@@ -142,6 +143,9 @@ class ScriptedModel:
 
     def _collect(self) -> None:
         self.cells = [cell for cell in self.cells if cell]
+
+    def break_off(self) -> None:
+        self.broken_off += 1
 
     def logprobs(self, row: int, token: int, top: int) -> TokenLogprobs:
         assert row in self.rows

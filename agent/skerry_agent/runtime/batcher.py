@@ -10,6 +10,7 @@ from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.failures import failure
 from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.kv_cache import KvCache
+from skerry_agent.runtime.long_step import LONG_STEP_S, LongStep
 from skerry_agent.runtime.prefix_tree import common_length
 from skerry_agent.runtime.requests import FinishReason
 from skerry_agent.runtime.speculation import MAX_JOBS, Speculation
@@ -42,6 +43,7 @@ class Batcher:
         active: Requests with a sequence, in the order in which they began.
         out: Messages of the last steps, to be taken by the caller.
         ended: Numbers of requests that are over, to be taken by the caller.
+        long_step: Told of requests that come and go while a step is computed.
     """
 
     def __init__(
@@ -64,6 +66,8 @@ class Batcher:
         self.active: list[JobState] = []
         self.out: list[FromRunner] = []
         self.ended: list[int] = []
+        self.long_step = LongStep(model.break_off)
+        self._long = False
 
     @property
     def places(self) -> int:
@@ -74,14 +78,17 @@ class Batcher:
         """How many places each client holds."""
         return Counter(job.client for job in (*self.waiting, *self.active))
 
+    def drop_cancelled(self) -> None:
+        """End those whose clients are gone."""
+        for job in [job for job in (*self.active, *self.waiting) if job.cancelled]:
+            self._end(job, Cancelled(job.number), keep=True)
+
     def step(self) -> None:
         """Compute the next token of each answer, and the next piece of prompts.
 
         Raises:
             EngineBrokenError: The process has to end.
         """
-        for job in [job for job in (*self.active, *self.waiting) if job.cancelled]:
-            self._end(job, Cancelled(job.number), keep=True)
         self._begin_waiting()
         planned = self._plan()
         if planned:
@@ -156,7 +163,9 @@ class Batcher:
         planned = [(job, self._part(job, 1)) for job in writing]
         if self._speculation is not None and not reading and len(writing) <= MAX_JOBS:
             planned = [(job, self._with_guesses(job, part, len(writing))) for job, part in planned]
-        budget = self._chunk.tokens(len(planned))
+        # Nobody waits for the step to end: it may be long.
+        self._long = not writing and self._model.shares
+        budget = self._chunk.tokens(len(planned), LONG_STEP_S if self._long else None)
         self._stats.chunk_tokens = budget
         for job in reading:
             if budget <= 0:
@@ -211,6 +220,8 @@ class Batcher:
     def _run(self, planned: list[tuple[JobState, Part]]) -> None:
         began = time.perf_counter()
         self._grow(planned, 1)
+        if self._long:
+            self.long_step.begin()
         try:
             rows = self._model.decode([part for _, part in planned])
         except NoRoomError:
@@ -224,6 +235,8 @@ class Batcher:
             for _, part in planned:
                 self._model.cut(part.sequence, part.position)
             return
+        finally:
+            self.long_step.end()
         took = time.perf_counter() - began
         prompt_parts = [part for job, part in planned if not job.decoding_before(part)]
         prompt_tokens = sum(len(part.tokens) for part in prompt_parts)

@@ -31,11 +31,14 @@ class ChunkSize:
         each = max(spent, seconds * 0.2) / prompt_tokens
         self._token_s = each if self._token_s is None else self._token_s + WEIGHT * (each - self._token_s)
 
-    def tokens(self, decoding: int) -> int:
-        """How many tokens of prompts the next step takes beside so many decoding sequences."""
+    def tokens(self, decoding: int, target_s: float | None = None) -> int:
+        """How many tokens of prompts the next step takes beside so many decoding sequences.
+
+        ``target_s`` is another target for this step.
+        """
         room = self._max - decoding
         if self._token_s is None:
             return max(1, min(START_TOKENS, room))
-        left = self._target_s - (self._decode_s if decoding else 0.0)
+        left = (target_s or self._target_s) - (self._decode_s if decoding else 0.0)
         wanted = int(left / self._token_s) // MULTIPLE * MULTIPLE
         return max(1, min(max(wanted, MIN_TOKENS), room))

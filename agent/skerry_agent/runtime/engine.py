@@ -163,6 +163,7 @@ class Engine:
                 return
             job.cancelled = True
             if job.running:
+                self._batcher.long_step.somebody_left()
                 return
             del self._jobs[number]
             if isinstance(job, JobState):
@@ -191,6 +192,8 @@ class Engine:
             if failed is None:
                 if isinstance(job, JobState):
                     self._queue.put(job)
+                    if self._batcher.places < self._slots:
+                        self._batcher.long_step.somebody_came()
                 else:
                     self._embedder.put(job)
                 self._wakeup.notify()
@@ -231,6 +234,8 @@ class Engine:
             if not isinstance(message, Progress):
                 self._batcher.ended.append(job.number)
         try:
+            self._batcher.drop_cancelled()
+            self._flush()  # not after the step: their places are free now
             self._batcher.step()
         except EngineBrokenError:
             raise

@@ -89,6 +89,9 @@ class Model(Vocabulary, Protocol):
             EngineBrokenError: The process has to end.
         """
 
+    def break_off(self) -> None:
+        """Break off the step that is computed now, if one is; any thread may."""
+
     def logprobs(self, row: int, token: int, top: int) -> TokenLogprobs:
         """Log-probabilities of a token and of the most likely ones, in a row of the last step."""
 

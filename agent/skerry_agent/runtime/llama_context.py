@@ -75,6 +75,7 @@ class LlamaContext:
         self.max_saved_tokens = model.sliding_window - 1 if model.sliding_window else self.context_tokens
         self._row_type = ctypes.c_float * model.vocabulary
         self._make_batch()
+        self._listen()
 
     def _new_context(self, cells: int, options: ContextOptions) -> "lib.llama_context_p":
         params = lib.llama_context_default_params()
@@ -116,6 +117,21 @@ class LlamaContext:
             logits=pointer(self._logits, ctypes.c_int8),
         )
 
+    def _listen(self) -> None:
+        """Have llama.cpp look, between two operations of a step, whether it is to be broken off.
+
+        That has to be a function in C: Python would cost more than many an operation. strlen does: the text
+        is empty until ``break_off`` makes it one character long, which is "true".
+        """
+        self._break = ctypes.create_string_buffer(2)
+        look = ctypes.cast(ctypes.CDLL(None).strlen, lib.ggml_abort_callback)
+        self._look = look  # llama.cpp calls it for as long as the context lives
+        lib.llama_set_abort_callback(self._context, look, ctypes.cast(self._break, ctypes.c_void_p))
+
+    def break_off(self) -> None:
+        """Break off the step that is computed now, if one is; any thread may."""
+        self._break[0] = b"\x01"
+
     def set_threads(self, threads: int) -> None:
         """Use another number of threads from the next ``decode`` on."""
         lib.llama_set_n_threads(self._context, threads, threads)
@@ -131,6 +147,7 @@ class LlamaContext:
         rows = self._fill(parts)
         self._outputs = frozenset()
         code = lib.llama_decode(self._context, self._batch)
+        self._break[0] = b"\x00"  # not before: a call of break_off may have come between our caller and here
         if code == DECODED:
             self._outputs = frozenset(
                 row - i for part, row in zip(parts, rows, strict=True) for i in range(part.outputs)

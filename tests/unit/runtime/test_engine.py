@@ -282,6 +282,40 @@ def test_a_broken_engine_says_so_and_ends(bench: Make) -> None:
     assert not made.ends()
 
 
+def test_who_leaves_while_prompts_are_read_breaks_the_step_off(bench: Make) -> None:
+    model = ScriptedModel("hello", batch=16)
+    entered, go = hold(model)
+    made = bench(model)
+    made.engine.submit(1, GenerateRequest(prompt="a long prompt here"))
+    assert entered.wait(10)
+    model.before_decode = lambda _: None
+    made.engine.cancel(1)
+    assert model.broken_off == 1
+    go.set()
+    assert isinstance(made.end(1), Cancelled)
+
+
+def test_nobody_breaks_off_a_step_that_answers(bench: Make) -> None:
+    model = ScriptedModel("hello")
+    made = bench(model)
+    reached, go = threading.Event(), threading.Event()
+
+    def wait(_: Sequence[Part]) -> None:
+        if made.text(1):
+            reached.set()
+            assert go.wait(10)
+
+    model.before_decode = wait
+    made.engine.submit(1, GenerateRequest(prompt="abc"))
+    assert reached.wait(10)
+    made.engine.submit(2, GenerateRequest(prompt="abd"))
+    made.engine.cancel(1)
+    go.set()
+    assert isinstance(made.end(1), Cancelled)
+    assert isinstance(made.end(2), Finished)
+    assert model.broken_off == 0
+
+
 @pytest.mark.parametrize("error", [NoRoomError, StepAbortedError])
 def test_a_step_that_did_not_work_is_done_again(bench: Make, error: type[Exception]) -> None:
     model = ScriptedModel("hello")
