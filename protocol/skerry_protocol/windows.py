@@ -33,10 +33,13 @@ def parse_duration(text: str) -> float:
 class Window:
     """When something may be done."""
 
-    def __init__(self, text: str, trigger: "CronTrigger", duration: timedelta) -> None:
+    def __init__(
+        self, text: str, trigger: "CronTrigger", duration: timedelta, late: timedelta = timedelta(0)
+    ) -> None:
         self.text = text
         self._trigger = trigger
         self._duration = duration
+        self._late = late
 
     @classmethod
     def parse(cls, text: str, timezone: tzinfo = UTC) -> Self:
@@ -76,19 +79,28 @@ class Window:
             raise ValueError(f"window {text!r}: it never begins")
         return cls(text, trigger, duration)
 
+    @property
+    def duration_s(self) -> float:
+        """How long it is open, in seconds."""
+        return self._duration.total_seconds()
+
+    def later_by(self, seconds: float) -> "Window":
+        """The same window, which opens so much later and closes as before."""
+        return Window(self.text, self._trigger, self._duration, timedelta(seconds=seconds))
+
     def is_open(self, now: float) -> bool:
         """Whether a start lies at most the duration before ``now`` (Unix seconds)."""
         moment = datetime.fromtimestamp(now, UTC)
         start = self._next(moment - self._duration + _SMALLEST)
-        return start is not None and start <= moment
+        return start is not None and start + self._late <= moment
 
     def opens_in_s(self, now: float) -> float:
         """Seconds from ``now`` (Unix seconds) until it is open; 0 while it is."""
         if self.is_open(now):
             return 0.0
         moment = datetime.fromtimestamp(now, UTC)
-        start = self._next(moment)
-        return _LONGEST.total_seconds() if start is None else (start - moment).total_seconds()
+        start = self._next(moment - self._late)
+        return _LONGEST.total_seconds() if start is None else (start + self._late - moment).total_seconds()
 
     def _next(self, after: datetime) -> datetime | None:
         found = self._trigger.get_next_fire_time(None, after)

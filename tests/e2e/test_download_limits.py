@@ -36,4 +36,6 @@ def test_a_window_holds_a_download_back_until_the_fleet_opens_it(
     slot = wait_for_slot(house, device, CHANNEL, "committed", ref="metered-model@1")
     assert slot["bytes_fetched"] > 500_000
     assert slot["waits_until"] is None
-    assert "restarting_for_settings" not in device.service.output()
+    output = device.service.output()
+    assert "restarting_for_settings" not in output
+    assert "source_failed" not in output  # it came over HTTPS, the first source

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import requests
 
 
-def open_network(local: LocalDevice, link: ControllerLink) -> Network:
+def open_network(local: LocalDevice, link: ControllerLink, device: str) -> Network:
     """HTTP where it may be tried, then MQTT; rate and window are read from the settings as they are then."""
     traffic = Traffic(lambda: local.settings.updates.download_bytes_per_s)
     sources: list[RangeSource] = []
@@ -23,7 +23,12 @@ def open_network(local: LocalDevice, link: ControllerLink) -> Network:
             HttpSource(link, lambda authority: _open_session(authority, local.time), traffic=traffic)
         )
     sources.append(MqttSource(link, traffic=traffic))
-    opening = Opening(lambda: local.settings.updates.download_window, local.time.now)
+    opening = Opening(
+        lambda: local.settings.updates.download_window,
+        local.time.now,
+        spread_s=lambda: local.settings.updates.start_spread_s,
+        device=device,
+    )
     return Network(
         sources, traffic, local.outbox, update_limits(local.settings.updates), closed_s=opening.closed_s
     )

@@ -131,7 +131,7 @@ async def open_fleet(
     bundle = BundleSource()
     targets = FleetTargets(trust, link)
     trier = RunnerTrier(local.pool, lambda: _active_files(local))
-    network = open_network(local, link)
+    network = open_network(local, link, identity.device)
     engine = await UpdateEngine.open(
         local.state.updates,
         local.registry,

@@ -238,8 +238,8 @@ class UpdateSettings(_Section):
     start_spread_s: float = Field(
         default=0.0,
         ge=0,
-        description="A download begins within so many seconds after it was wanted, each device at a moment of"
-        " its own: so that a fleet does not begin at once. 0 is at once.",
+        description="A download begins within so many seconds after it was wanted, or its window opened, each"
+        " device at a moment of its own: so that a fleet does not begin at once. 0 is at once.",
     )
 
     @field_validator("download_bytes_per_s")

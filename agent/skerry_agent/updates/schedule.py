@@ -31,6 +31,9 @@ class Opening:
         text: The setting now: ``0 2 * * * 3h``, or empty for always.
         now: The time of day, Unix seconds.
         timezone: Of the window's fields.
+        spread_s: The window opens within so many seconds, each device at a moment of its own, but within its
+            first half; 0 is at once.
+        device: The device's id.
     """
 
     def __init__(
@@ -38,10 +41,15 @@ class Opening:
         text: Callable[[], str],
         now: Callable[[], float],
         timezone: Callable[[], tzinfo] = device_timezone,
+        *,
+        spread_s: Callable[[], float] = lambda: 0.0,
+        device: str = "",
     ) -> None:
         self._text = text
         self._now = now
         self._timezone = timezone
+        self._spread_s = spread_s
+        self._device = device
         self._window: Window | None = None
 
     def closed_s(self) -> float:
@@ -51,7 +59,8 @@ class Opening:
             return 0.0
         if self._window is None or self._window.text != text:
             self._window = Window.parse(text, self._timezone())
-        return self._window.opens_in_s(self._now())
+        spread_s = min(self._spread_s(), self._window.duration_s / 2)
+        return self._window.later_by(place_within(spread_s, self._device)).opens_in_s(self._now())
 
 
 class Starts:

@@ -53,6 +53,25 @@ def test_a_window_is_read_from_the_setting_as_it_is_then() -> None:
     assert opening.closed_s() == 1800
 
 
+def test_a_window_opens_for_each_device_at_a_moment_of_its_own_in_its_first_half() -> None:
+    moments, now = [], at(11, 25, 1)
+    for number in range(1000):
+        opening = Opening(
+            lambda: "0 2 * * * 1h", lambda: now, lambda: BERLIN, spread_s=lambda: 1e6, device=f"d-{number}"
+        )
+        moments.append(opening.closed_s() - 3600)
+    assert most_in_a_tenth(moments, 1800.0) < 140
+
+
+def test_a_window_that_opens_later_closes_as_before() -> None:
+    window = Window.parse("0 2 * * * 1h", BERLIN).later_by(600)
+    assert window.opens_in_s(at(11, 25, 2)) == 600
+    assert window.opens_in_s(at(11, 25, 2, 9)) == 60
+    assert window.opens_in_s(at(11, 25, 2, 10)) == 0
+    assert window.opens_in_s(at(11, 25, 2, 59)) == 0
+    assert window.opens_in_s(at(11, 25, 3)) == 23 * 3600 + 600
+
+
 def most_in_a_tenth(moments: list[float], window_s: float) -> int:
     """How many of the moments fall into the fullest tenth of the window."""
     assert all(0 <= moment < window_s for moment in moments)

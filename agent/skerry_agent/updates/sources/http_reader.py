@@ -1,10 +1,9 @@
 """One address that is read by HTTP range requests. Blocks: for worker threads."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
@@ -149,7 +148,7 @@ class HttpReader:
         if status in _EXPIRED:
             raise ExpiredError(f"the server answered {status}")
         if status in _BUSY:
-            pause_s = _retry_after(response.headers.get("Retry-After", ""), self._limits.retry_after_max_s)
+            pause_s = _retry_after(response.headers, self._limits.retry_after_max_s)
             if pause_s is not None:
                 raise SourceError(f"the server answered {status}", retry_after_s=pause_s)
         if status in _SERVER_ERRORS:
@@ -208,17 +207,20 @@ class HttpReader:
         self._session.close()
 
 
-def _retry_after(text: str, most_s: float) -> float | None:
-    """Seconds of a ``Retry-After`` header (RFC 9110, 10.2.3); None when it says nothing."""
-    text = text.strip()
+def _retry_after(headers: Mapping[str, str], most_s: float) -> float | None:
+    """Seconds of a ``Retry-After`` header (RFC 9110, 10.2.3); None when it says nothing.
+
+    A date counts from the server's own: the device's clock may be wrong.
+    """
+    text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return min(float(text), most_s)
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+        now = parsedate_to_datetime(headers["Date"])
+        return min(max(0.0, (until - now).total_seconds()), most_s)
+    except (ValueError, TypeError, KeyError):
         return None
-    now = datetime.now(UTC)
-    return min(max(0.0, (until.astimezone(UTC) - now).total_seconds()), most_s)
 
 
 @contextmanager
