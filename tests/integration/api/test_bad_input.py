@@ -10,6 +10,7 @@ from support.fleet import Device, http_json
 
 DEEP = "[" * 2000 + "]" * 2000
 MESSAGES = '"messages": [{"role": "user", "content": "hi"}]'
+IMPOSSIBLE_FORMAT = '{"type": "json_schema", "json_schema": {"name": "x", "schema": {"enum": []}}}'
 OPENAI = "/v1/chat/completions"
 OLLAMA = "/api/chat"
 
@@ -59,6 +60,10 @@ BAD: list[tuple[str, int, str, list[tuple[str, str]]]] = [
     ("top_p of 2", 400, "top_p", both('"top_p": 2')),
     ("a seed that is no number", 400, "seed", both('"seed": "x"')),
     ("10,000 stop strings", 400, "stop", both(f'"stop": {json.dumps(["x"] * 10_000)}')),
+    ("an impossible schema", 400, "nothing can fit it", [
+        (OPENAI, f'{{"model": "tiny", {MESSAGES}, "response_format": {IMPOSSIBLE_FORMAT}}}'),
+        (OLLAMA, f'{{"model": "tiny", {MESSAGES}, "format": {{"properties": {{"a": {{"enum": []}}}}}}}}'),
+    ]),
     ("an empty stop string", 400, "stop", both('"stop": [""]')),
     ("a penalty beyond the range", 400, "frequency_penalty", both('"frequency_penalty": 99')),
     ("a long that is none", 400, "top_k|integer|int", both('"top_k": 99999999999999999999999999')),
