@@ -1,6 +1,6 @@
 # `make demo` shows everything; `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup broker models gemma demo test test-fast test-fuzz lint format docs bench bench-runtime bench-updates clean
+.PHONY: help setup broker models gemma demo test test-fast test-fuzz faults lint format docs bench bench-runtime bench-updates clean
 
 PYTHON_BIN := .venv/bin/python
 WORKERS ?= 2
@@ -33,6 +33,9 @@ test-fuzz: setup ## Send many requests made from the OpenAPI document, also to a
 	@SKERRY_FUZZ_EXAMPLES=100 $(PYTHON_BIN) -m pytest -q --timeout 900 tests/integration/api/test_fuzz.py
 	@SKERRY_FUZZ_EXAMPLES=25 SKERRY_FUZZ_DEVICE=1 $(PYTHON_BIN) -m pytest -q --timeout 900 tests/integration/api/test_fuzz.py
 
+faults: setup ## Kill the agent, cut its power and fail its disk at every operation; ARGS="--sample 200" for less
+	@PYTHONPATH=tests $(PYTHON_BIN) -m faults --workers $(WORKERS) $(ARGS)
+
 lint: setup ## Check style and types
 	@$(PYTHON_BIN) -m ruff check .
 	@$(PYTHON_BIN) -m ruff format --check .
@@ -57,4 +60,4 @@ bench-updates: setup broker ## Measure what updates cost beside other methods; A
 	@PYTHONPATH=tests $(PYTHON_BIN) -m bench.updates $(ARGS)
 
 clean: ## Remove what the targets made, but not the models
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo-data demo-report.json bench-*.json
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo-data demo-report.json faults-report.json bench-*.json

@@ -89,6 +89,22 @@ def remove_synced(path: Path) -> None:
     fsync_folder(path.parent)
 
 
+def settle_folder(folder: Path) -> None:
+    """At start: make the names in a folder durable as a killed process left them, and drop its rests.
+
+    Until then a name may be seen that a power cut takes back. A folder that is not there is fine. Its owner
+    alone may call it, before it writes there.
+
+    Raises:
+        OSError: The disk failed.
+    """
+    if not folder.is_dir():
+        return
+    for rest in folder.glob(f".*{TEMPORARY_SUFFIX}"):
+        rest.unlink(missing_ok=True)
+    fsync_folder(folder)
+
+
 def make_folder(folder: Path, *, mode: int = 0o755) -> Path:
     """Create a folder and its parents durably, and return it; one that exists is left as it is.
 

@@ -2,12 +2,12 @@
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from skerry_agent import durable
 from skerry_agent.errors import UsageError, WorldError
 
 
@@ -107,14 +107,34 @@ class StateFolder:
             )
 
     @contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise WorldError(
+                f"cannot write to the state folder {self.root}: {error.strerror}; check the disk"
+            ) from error
+
+    def _settle(self) -> None:
+        trust = (self.trust, self.trust / "versions", self.trust / "targets")
+        for folder in (self.root, self.identity, self.configs, *trust):
+            durable.settle_folder(folder)
+        # Emptied, not made anew: that would take room, and the disk may be full.
+        self.incoming.mkdir(exist_ok=True)
+        for rest in self.incoming.iterdir():
+            rest.unlink()
+
+    @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the folder for this process alone; the lock goes with the process.
 
         Raises:
             UsageError: Another process holds it.
+            WorldError: It cannot be made or written.
         """
         self.prepare()
-        descriptor = os.open(self.root / "agent.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
+        with self._disk_errors():
+            descriptor = os.open(self.root / "agent.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o640)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,8 +142,8 @@ class StateFolder:
                 raise UsageError(
                     f"another skerry-agent works on {self.root}; stop it first, or use another --state"
                 ) from error
-            shutil.rmtree(self.incoming, ignore_errors=True)
-            self.incoming.mkdir()
+            with self._disk_errors():
+                self._settle()
             yield
         finally:
             os.close(descriptor)

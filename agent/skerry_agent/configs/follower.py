@@ -14,6 +14,7 @@ from skerry_agent.configs.bundles import Settings, Validate, check_settings, joi
 from skerry_agent.configs.store import ConfigState, ConfigStore, Refusal, given_up
 from skerry_agent.errors import AgentError
 from skerry_agent.events import EventSink
+from skerry_agent.registry import is_full_disk
 from skerry_agent.trust.errors import TargetNotYetVisibleError, TargetRefusedError
 from skerry_agent.updates import Clock, SystemClock, TargetSource
 from skerry_agent.updates.backoff import full_jitter
@@ -147,7 +148,8 @@ class ConfigFollower:
                 limits = self._limits
                 delay_s = full_jitter(failures, limits.retry_initial_s, limits.retry_max_s, self._uniform)
                 visible = not isinstance(error, TargetNotYetVisibleError)
-                self._set_waiting(Reason("failed" if visible else "target_not_yet_visible", str(error)))
+                failed = "no_space" if is_full_disk(error) else "failed"
+                self._set_waiting(Reason(failed if visible else "target_not_yet_visible", str(error)))
                 log.info("configs_wait", error=str(error), delay_s=delay_s)
             await self._clock.wait(self._wake, delay_s)
 

@@ -23,6 +23,7 @@ from skerry_agent.registry.errors import (
     StorageError,
     WrongBytesError,
     disk_errors,
+    is_full_disk,
 )
 from skerry_agent.registry.files import check_model_file
 from skerry_agent.registry.importing import check_import
@@ -53,5 +54,6 @@ __all__ = [
     "check_import",
     "check_model_file",
     "disk_errors",
+    "is_full_disk",
     "local_slot",
 ]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from skerry_agent.database import DatabaseFullError
 from skerry_agent.errors import PeerError, UsageError, WorldError
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -52,6 +53,18 @@ class DamagedDownloadError(WorldError):
 
 class InconsistentManifestError(PeerError):
     """All chunks are right, but together they are not the file that the manifest names."""
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error, or what it came from, is a full disk, whatever noticed it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, NoSpaceError | DatabaseFullError):
+            return True
+        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+            return True
+        cause = cause.__cause__
+    return False
 
 
 @contextmanager

@@ -35,11 +35,15 @@ class FileStore:
         self._partial = folder / "partial"
 
     def prepare(self) -> None:
-        """Create the folders and remove rests of interrupted imports."""
+        """Create the folders and remove rests of interrupted imports and downloads."""
         durable.make_folder(self._files)
         durable.make_folder(self._partial)
         for rest in self._partial.glob("*" + durable.TEMPORARY_SUFFIX):
             self.disk.remove(rest)
+        for sha256 in list(self.journals()):
+            # The file was moved to its place, or is gone: what its journal says is about nothing.
+            if not self.part_path(sha256).exists():
+                self.disk.remove(self.journal_path(sha256))
 
     def path(self, sha256: str) -> Path:
         """Where the whole file with this digest lies, or would."""
@@ -65,6 +69,17 @@ class FileStore:
         source.chmod(READ_ONLY)
         self.disk.replace_synced(source, target)
         return target
+
+    def settle(self, sha256: str) -> None:
+        """Make sure that a file keeps its name: who moved it may have been killed before that was so.
+
+        A power cut may also have left its old name, as an unfinished download; that goes.
+        """
+        path = self.path(sha256)
+        durable.fsync_file(path)
+        durable.fsync_folder(path.parent)
+        durable.fsync_folder(path.parent.parent)
+        self.remove_partial(sha256)
 
     def stored(self) -> Iterator[tuple[str, int]]:
         """Digest and length in bytes of every whole file."""

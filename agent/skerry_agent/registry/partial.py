@@ -179,9 +179,16 @@ class PartialDownload:
             raise
 
     def _salvage(self) -> None:
-        """Take chunks that were written but not journaled: by their hash, where the file holds data."""
+        """Take chunks that were written but not journaled: by their hash, where the file holds data.
+
+        They are written again: a sync may have failed, and then they are in memory only, and count as clean.
+        """
         for index, chunk in enumerate(self.chunks):
-            if index not in self._present and self._holds_data(chunk) and self._is_right(chunk):
+            if index in self._present or not self._holds_data(chunk):
+                continue
+            data = os.pread(self._file, chunk.length, chunk.offset)
+            if hashlib.sha256(data).hexdigest() == chunk.sha256:
+                self._disk.write_at(self._file, data, chunk.offset)
                 self._present.add(index)
                 self._unsynced.append(index)
 
@@ -230,7 +237,14 @@ class PartialDownload:
 
     def _flush_locked(self) -> None:
         if self._unsynced:
-            self._disk.sync(self._file)
+            try:
+                self._disk.sync(self._file)
+            except OSError:
+                # The next sync would succeed, though the kernel has given these bytes up (Linux marks pages
+                # clean that it could not write): they count only when they are written again.
+                self._present.difference_update(self._unsynced)
+                self._unsynced, self._unsynced_bytes = [], 0
+                raise
             self._disk.append(self._log, journal.entry_lines(self._unsynced, self._plan))
             self._disk.sync(self._log)
         self._unsynced, self._unsynced_bytes, self._synced_at = [], 0, self._monotonic()

@@ -278,6 +278,8 @@ class Registry:
         async with self._state.lock:
             if await self.stored(new.file_sha256, new.length) is None:
                 raise RuntimeError(f"the file of {new.ref} is not in the registry")
+            with disk_errors("installing", self._store.path(new.file_sha256)):
+                await asyncio.to_thread(self._store.settle, new.file_sha256)
             await self._insert(new)
         return self._state.exact(new.ref, new.target_sha256)
 

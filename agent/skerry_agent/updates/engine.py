@@ -256,7 +256,7 @@ class UpdateEngine:
                     continue
             except DatabaseError as error:
                 # Most likely a full disk. Nothing was changed; what was under way is done again.
-                log.warning("updates_not_stored", error=str(error))
+                self._ledger.note(error)
                 self._wake.clear()
                 delay_s = self._limits.recheck_s
             await self._clock.wait(self._wake, delay_s)

@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import structlog
 
+from skerry_agent.database import DatabaseError
 from skerry_agent.events import EventSink
 from skerry_agent.registry import Registry, Slot, SlotError
 from skerry_agent.updates.announcing import announce
@@ -12,7 +13,7 @@ from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.ports import DeviceView
 from skerry_agent.updates.record import SlotRecord, fresh, judge
 from skerry_agent.updates.soaking import superseded
-from skerry_agent.updates.step import Go, file_sha256
+from skerry_agent.updates.step import Go, file_sha256, why
 from skerry_agent.updates.store import UpdateStore
 from skerry_agent.updates.table import Event, State
 from skerry_protocol.desired import DesiredSlot, DesiredState
@@ -104,6 +105,8 @@ class Ledger:
         if record.in_flight and not after.in_flight and after.state != "committed":
             # Before the manifest is forgotten; done again after a crash.
             await self._release(record)
+        if announced and not after.in_flight and after.state != "idle":
+            after = msgspec.structs.replace(after, untold=record.state)
         verdict = after.reason if after.state == "rolled_back" and go.event != "held" else None
         await self._store.put_record(after, verdict=verdict, manifest=go.manifest)
         self.records[after.slot] = after
@@ -112,8 +115,28 @@ class Ledger:
             self._verdicts[key] = (after.attempt, verdict)
         self.changed.set()
         log.info("update_state", slot=after.slot, state=after.state, cause=go.event)
-        if announced:
-            await announce(self._events, record, after, self.generation)
+        await self._tell(after)
+
+    async def _tell(self, record: SlotRecord) -> None:
+        """Record the event of an end that was stored; at the next start, if power fails between the two."""
+        if record.untold is None:
+            return
+        before = SlotRecord(slot=record.slot, state=record.untold)
+        await announce(self._events, before, record, self.generation)
+        try:
+            await self.amend(msgspec.structs.replace(record, untold=None))
+        except DatabaseError as error:
+            # Then the event is recorded twice, rather than not at all.
+            log.warning("event_not_noted", slot=record.slot, error=str(error))
+
+    def note(self, error: DatabaseError) -> None:
+        """Nothing can be stored now: say so in the reports, though only from memory."""
+        log.warning("updates_not_stored", error=str(error))
+        for slot, wanted in () if self.desired is None else self.desired.slots.items():
+            record = self.records.get(slot, SlotRecord(slot=slot))
+            if record.in_flight or not record.is_about(wanted):
+                self.records[slot] = msgspec.structs.replace(record, reason=why(error))
+        self.changed.set()
 
     async def amend(self, record: SlotRecord, *, lasting: bool = True) -> None:
         """Take a record whose state did not change; without ``lasting`` it is stored and told later."""
@@ -157,9 +180,9 @@ class Ledger:
 
     async def _finish_going_back(self, record: SlotRecord, held_by: str) -> Slot:
         slot = await self._registry.rollback(record.slot, held_by=held_by)
-        done = msgspec.structs.replace(record, going_back=False)
+        done = msgspec.structs.replace(record, going_back=False, untold=record.state)
         await self.amend(done)
-        await announce(self._events, SlotRecord(slot=record.slot), done, self.generation)
+        await self._tell(done)
         return slot
 
     async def reconcile(self) -> None:
@@ -168,6 +191,8 @@ class Ledger:
         self.desired, self.mark = stored.desired, stored.mark
         self.records, self._verdicts = stored.records, stored.verdicts
         for record in list(self.records.values()):
+            await self._tell(record)
+            record = self.records[record.slot]  # noqa: PLW2901 - the same, told
             if record.going_back:
                 await self._take_up_going_back(record)
             elif record.in_flight:

@@ -34,6 +34,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
         need_bytes: When it was refused for want of room or memory: so much must there be.
         reason: Why it was refused or rolled back; or, while it is under way, what it waits for.
         figures: Measured in the trial.
+        untold: The state from which it came to its end, until the event of that end was stored.
     """
 
     slot: str
@@ -53,6 +54,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
     need_bytes: int = 0
     reason: Reason | None = None
     figures: dict[str, float] = {}
+    untold: State | None = None
 
     def after(self, event: Event) -> "SlotRecord":
         """The record in the state that follows an event; what the old state waited for is over."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skerry_agent.errors import AgentError
-from skerry_agent.registry import InstalledArtifact, Registry, Slot
+from skerry_agent.registry import InstalledArtifact, Registry, Slot, is_full_disk
 from skerry_agent.updates import fit
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.record import SlotRecord
@@ -56,6 +56,11 @@ OnProgress = Callable[[int, int], Awaitable[None]]
 def refuse(code: str, message: str, *, need_bytes: int = 0) -> Go:
     """The update cannot be."""
     return Go("refused", {"reason": Reason(code, message), "need_bytes": need_bytes})
+
+
+def why(error: Exception) -> Reason:
+    """What failed, for programs and people; a full disk is told apart, whatever noticed it."""
+    return Reason("no_space" if is_full_disk(error) else "failed", str(error))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from skerry_agent.updates.ports import Clock, DeviceView, HealthView, TargetSour
 from skerry_agent.updates.proving import Proving
 from skerry_agent.updates.schedule import Starts
 from skerry_agent.updates.soaking import Soaking
-from skerry_agent.updates.step import CannotGoOnError, Go, Pause, Step, Work, file_sha256, refuse
+from skerry_agent.updates.step import CannotGoOnError, Go, Pause, Step, Work, file_sha256, refuse, why
 from skerry_agent.updates.table import State
 from skerry_protocol.reported import Reason
 
@@ -80,7 +80,7 @@ class Steps:
             log.warning(
                 "update_step_failed", slot=work.record.slot, state=work.record.state, error=str(error)
             )
-            return Pause(Reason("failed", str(error)))
+            return Pause(why(error))
 
     async def _without_room(self, work: Work, error: NoSpaceError) -> Step:
         """The disk is full: make room and go on, or refuse until there is as much more as is missing."""

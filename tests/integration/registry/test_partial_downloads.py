@@ -339,3 +339,51 @@ async def test_equal_chunks_are_fetched_once(tmp_path: Path) -> None:
     await partial.write(entry.chunks[3], bytes_of(data, entry.chunks[3]))
     assert (await partial.finish()).read_bytes() == data
     await registry.close()
+
+
+async def test_what_a_failed_sync_was_to_keep_is_written_again(tmp_path: Path) -> None:
+    """The kernel calls such bytes clean, and the next sync succeeds without them."""
+    disk = FailingDisk()
+    registry = await Registry.open(tmp_path, limits=LAZY, disk=disk)
+    partial = await begin(registry)
+    first, second = partial.missing()[:2]
+    await fill(partial, [first])
+    await partial.flush()
+    await fill(partial, [second])
+    disk.fail["sync"] = errno.EIO
+    with pytest.raises(StorageError):
+        await partial.flush()
+    assert second in partial.missing()
+    assert first not in partial.missing()
+    del disk.fail["sync"]
+    await partial.close()
+    disk.calls.clear()
+    again = await begin(registry)
+    assert second not in again.missing()
+    assert disk.calls.index("write_at") < disk.calls.index("sync")
+    await registry.close()
+
+
+async def test_a_journal_without_its_download_goes_at_the_start(tmp_path: Path) -> None:
+    registry = await Registry.open(tmp_path, limits=LIMITS)
+    partial = await begin(registry)
+    await fill(partial, partial.missing())
+    journal = tmp_path / "partial" / f"{ENTRY.sha256}.journal"
+    text = journal.read_bytes()
+    await partial.finish()
+    await registry.close()
+    journal.write_bytes(text)
+    registry = await Registry.open(tmp_path, limits=LIMITS)
+    assert not journal.exists()
+    await registry.close()
+
+
+async def test_a_download_that_a_power_cut_left_beside_its_file_goes(tmp_path: Path) -> None:
+    registry = await Registry.open(tmp_path, limits=LIMITS)
+    path = await fill_and_finish(await begin(registry))
+    rest = tmp_path / "partial" / f"{ENTRY.sha256}.part"
+    rest.write_bytes(path.read_bytes())
+    await registry.install(signed("smol@1", ENTRY))
+    assert not rest.exists()
+    assert path.read_bytes() == DATA
+    await registry.close()

@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -45,3 +47,29 @@ def test_files_that_were_sent_in_before_a_crash_are_dropped(tmp_path: Path) -> N
         (state.incoming / "half.gguf").write_bytes(b"x")
     with state.locked():
         assert list(state.incoming.iterdir()) == []
+
+
+def test_a_start_on_a_full_disk_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = StateFolder(tmp_path)
+    with state.locked():
+        (state.incoming / "half.gguf").write_bytes(b"x")
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        if not path.is_dir():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with state.locked():
+        assert list(state.incoming.iterdir()) == []
+
+
+def test_a_disk_that_cannot_be_written_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with (
+        pytest.raises(WorldError, match="Read-only file system; check the disk"),
+        StateFolder(tmp_path).locked(),
+    ):
+        pass

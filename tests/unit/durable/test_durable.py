@@ -63,3 +63,11 @@ def test_removing_twice_is_fine(tmp_path: Path) -> None:
     durable.remove_synced(tmp_path / "file")
     durable.remove_synced(tmp_path / "file")
     assert not list(tmp_path.iterdir())
+
+
+def test_at_start_rests_of_interrupted_writes_go(tmp_path: Path) -> None:
+    (tmp_path / ".state.json.0badcafe.tmp").write_bytes(b"half")
+    durable.write_atomic(tmp_path / "state.json", b"whole")
+    durable.settle_folder(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    durable.settle_folder(tmp_path / "nowhere")
