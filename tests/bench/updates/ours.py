@@ -67,7 +67,7 @@ def publish(site: Site, version: str, file: Path) -> Published:
 
 
 def offer_delta(site: Site, old: Published, new: Published, cache: Cache) -> None:
-    """Publish what ``skerry delta add`` would, if there is anything to save."""
+    """Publish what ``skerry artifact delta`` would, if there is anything to save."""
     name = f"delta-{old.entry.sha256[:16]}-{new.entry.sha256[:16]}"
     built: list[BuiltDelta] = []
 
