@@ -68,6 +68,13 @@ def test_a_piece_may_begin_and_end_within_a_block(kind: str, start: int, end: in
     assert decode_patch(old[start:end], patch) == new[start:end]
 
 
+@pytest.mark.parametrize("kind", ["F16", "F32", "Q8_0", "Q5_1", "Q6_K"])
+def test_long_pieces_are_patched_as_short_ones_are(kind: str) -> None:
+    old = blocks(kind, 150_000 // KINDS[kind].block_bytes, seed=11)
+    new = changed(old, 3, seed=12)
+    assert decode_patch(old, encode_patch(old, new, kind)) == new
+
+
 @pytest.mark.parametrize("kind", sorted(LAYOUTS))
 def test_blocks_are_taken_apart_without_loss(kind: str) -> None:
     layout, data = LAYOUTS[kind], dice(7).randbytes(50 * KINDS[kind].block_bytes)
