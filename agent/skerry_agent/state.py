@@ -48,6 +48,11 @@ class StateFolder:
         return self.root / "updates.db"
 
     @property
+    def measurements(self) -> Path:
+        """What trials measured of model files on this device."""
+        return self.root / "measurements.json"
+
+    @property
     def outbox(self) -> Path:
         """What waits for the controller."""
         return self.root / "outbox.db"

@@ -180,6 +180,24 @@ class ScriptedSampler:
         self._open = False
 
 
+class ScriptedScoreModel:
+    """Every token that follows another has a probability of 1/e."""
+
+    window_tokens = 8
+    step_tokens = 3
+
+    def begin(self) -> None:
+        self.read = 0
+
+    def nats(self, tokens: Sequence[int], position: int, following: Sequence[int]) -> float:
+        assert position == self.read
+        self.read += len(tokens)
+        return float(len(following))
+
+    def close(self) -> None:
+        pass
+
+
 class ScriptedEmbedModel:
     """Vectors of two numbers: a token's id, and its position."""
 
@@ -227,6 +245,7 @@ class EngineBench:
             emit=self._take,
             on_broken=self._take_broken,
             open_embed_model=ScriptedEmbedModel,
+            open_score_model=ScriptedScoreModel,
             options=options,
             store=store,
             draft=draft,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from skerry_agent.registry import Disk, Registry, RegistryLimits
-from skerry_agent.runtime import HealthCounts, ModelFile
+from skerry_agent.runtime import ModelFile
 from skerry_agent.trust.errors import TargetNotYetVisibleError
 from skerry_agent.updates import SourceError, TrialOutcome, UpdateEngine, UpdateLimits
 from skerry_agent.updates.network import Network
@@ -26,6 +26,7 @@ from skerry_protocol.generation import Generation, GenerationMark
 from skerry_protocol.gguf_header import read_gguf_header
 from skerry_protocol.manifest import Acceptance, Chunk, FileEntry, Manifest, Variant, encode_manifest
 from skerry_protocol.reported import Reason, SlotReport, SlotState
+from support.fake_health import FakeHealth
 from support.registry import LIMITS, RecordedEvents
 from support.tiny_gguf import write_tiny_gguf
 
@@ -63,7 +64,9 @@ def publish(
     selector: str = "",
     kind: str = "model",
     memory_bytes: int | None = None,
-    deadline_s: float = 300.0,
+    license: str | None = None,  # noqa: A002 - as the manifest
+    acceptance: Acceptance = Acceptance(),  # noqa: B008 - frozen
+    **facts: str,
 ) -> Published:
     """Describe a model file as the controller does."""
     name, _, version = ref.partition("@")
@@ -77,7 +80,9 @@ def publish(
         kind=kind,
         variants=(Variant(selector=selector, files=(entry,)),),
         memory_bytes=memory_bytes,
-        acceptance=Acceptance(deadline_s=deadline_s),
+        license=license,
+        acceptance=acceptance,
+        description={**facts},
     )
     return Published(data, manifest, encode_manifest(manifest))
 
@@ -244,20 +249,6 @@ class FakeClock:
             self.now += timeout_s
 
 
-class FakeHealth:
-    """What was counted of model files, and the temperature."""
-
-    def __init__(self) -> None:
-        self.by_file: dict[str, HealthCounts] = {}
-        self.temperature: float | None = None
-
-    def counts(self, file_sha256: str) -> HealthCounts:
-        return self.by_file.get(file_sha256, HealthCounts())
-
-    def celsius(self) -> float | None:
-        return self.temperature
-
-
 class FakeDevice:
     """A device with labels and memory to choose."""
 
@@ -270,6 +261,12 @@ class FakeDevice:
 
     def model_memory_bytes(self, replaces: str | None) -> int:
         return self.memory
+
+    def cpu_features(self) -> frozenset[str]:
+        return frozenset({"avx2"})
+
+    async def library_problem(self, architecture: str) -> Reason | None:
+        return None if architecture == "llama" else Reason("architecture_unsupported", architecture)
 
     def cache_tokens(self, trained_tokens: int) -> int:
         return 2 * min(2048, trained_tokens)

@@ -15,13 +15,13 @@ from skerry_agent.daemon.controller_link import ControllerLink
 from skerry_agent.daemon.download_network import open_network
 from skerry_agent.daemon.local import LocalDevice
 from skerry_agent.identity import FleetLink, Identity
-from skerry_agent.runtime import cache_tokens
+from skerry_agent.runtime import LlamaLibrary, cache_tokens
 from skerry_agent.settings import BUNDLE_SECTIONS, check_bundle
 from skerry_agent.settings.fleet_slices import sync_limits, update_limits
 from skerry_agent.settings.slices import runner_options
 from skerry_agent.sync import CommandOutcome, ReportSources, SyncService
 from skerry_agent.telemetry import read_inventory
-from skerry_agent.trials import LiveHealth, RunnerTrier
+from skerry_agent.trials import LiveHealth, Perplexities, RunnerTrier
 from skerry_agent.trust import FleetTargets, TrustStore
 from skerry_agent.updates import LinuxDevice, Opening, Starts, UpdateEngine
 from skerry_agent.updates.sources import BundleSource, PatchSource
@@ -130,7 +130,7 @@ async def open_fleet(
     link = ControllerLink()
     bundle = BundleSource()
     targets = FleetTargets(trust, link)
-    trier = RunnerTrier(local.pool, lambda: _active_files(local))
+    trier = RunnerTrier(local.pool, lambda: _active_files(local), Perplexities(local.state.measurements))
     network = open_network(local, link, identity.device)
     engine = await UpdateEngine.open(
         local.state.updates,
@@ -144,6 +144,7 @@ async def open_fleet(
             cache_tokens=lambda trained: cache_tokens(
                 runner_options(local.settings.runtime, local.state.prefixes), trained
             ),
+            library=LlamaLibrary().problem,
         ),
         health=LiveHealth(local.pool),
         events=local.outbox,

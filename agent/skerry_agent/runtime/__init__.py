@@ -21,6 +21,7 @@ from skerry_agent.runtime.errors import (
 from skerry_agent.runtime.header_check import check_model_file
 from skerry_agent.runtime.health import HealthCounts
 from skerry_agent.runtime.heat_guard import hottest_zone
+from skerry_agent.runtime.library import LlamaLibrary
 from skerry_agent.runtime.memory_need import cache_tokens
 from skerry_agent.runtime.model import (
     ModelFile,
@@ -60,6 +61,7 @@ __all__ = [
     "GenerationFailedError",
     "HealthCounts",
     "InvalidRequestError",
+    "LlamaLibrary",
     "ModelFile",
     "ModelInfo",
     "ModelLoadError",

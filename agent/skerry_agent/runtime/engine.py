@@ -25,6 +25,7 @@ from skerry_agent.runtime.prefix_saver import PrefixSaver
 from skerry_agent.runtime.prefix_store import PrefixStore
 from skerry_agent.runtime.prompt_reader import PromptReader
 from skerry_agent.runtime.requests import EmbedRequest, GenerateRequest
+from skerry_agent.runtime.scoring import ScoreJob, ScoreModel, Scorer
 from skerry_agent.runtime.speculation import Speculation
 from skerry_agent.runtime.thread_governor import ThreadControl
 from skerry_agent.runtime.wire import Cancelled, Detokenize, Failed, FromRunner, Progress, Stats, Tokenize
@@ -65,6 +66,7 @@ class Engine:
         emit: Takes events, several at once, from the engine's threads and from that of ``cancel``.
         on_broken: Called when llama.cpp failed for good; it should end the process.
         open_embed_model: Makes the context for vectors.
+        open_score_model: Makes the context for scores.
         threads: Adapts the model's threads after each step; None leaves them.
         options: How it works.
         store: Where prefixes are saved; None saves none.
@@ -79,6 +81,7 @@ class Engine:
         emit: Callable[[Sequence[FromRunner]], None],
         on_broken: Callable[[EngineBrokenError], None],
         open_embed_model: Callable[[], EmbedModel],
+        open_score_model: Callable[[], ScoreModel],
         threads: ThreadControl | None = None,
         options: EngineOptions | None = None,
         store: PrefixStore | None = None,
@@ -114,8 +117,9 @@ class Engine:
         self._intake = Intake()
         self._prepare = Preparer(model, reader)
         self._embedder = Embedder(open_embed_model)
+        self._scorer = Scorer(open_score_model)
         self._wakeup = threading.Condition()
-        self._jobs: dict[int, JobState | EmbedJob] = {}
+        self._jobs: dict[int, JobState | EmbedJob | ScoreJob] = {}
         self._queue: FairQueue[JobState] = FairQueue()
         self._closed = False
         self._stats_due = 0.0
@@ -140,15 +144,19 @@ class Engine:
         job = JobState(number, request)
         if request.deadline_s is not None:
             job.expires = job.submitted + request.deadline_s
-        with self._wakeup:
-            self._jobs[number] = job
-        self._intake.put(lambda: self._take_in(job))
+        self._note(job)
 
     def embed(self, number: int, request: EmbedRequest) -> None:
         """Take a request for vectors."""
-        job = EmbedJob(number, request)
+        self._note(EmbedJob(number, request))
+
+    def score(self, number: int, text: str) -> None:
+        """Take a text whose probability is to be found."""
+        self._note(ScoreJob(number, text))
+
+    def _note(self, job: JobState | EmbedJob | ScoreJob) -> None:
         with self._wakeup:
-            self._jobs[number] = job
+            self._jobs[job.number] = job
         self._intake.put(lambda: self._take_in(job))
 
     def ask(self, question: Tokenize | Detokenize) -> None:
@@ -178,12 +186,11 @@ class Engine:
             self._closed = True
             self._wakeup.notify()
 
-    def _take_in(self, job: JobState | EmbedJob) -> None:
+    def _take_in(self, job: JobState | EmbedJob | ScoreJob) -> None:
         """In the intake's thread: make a request ready, and pass it on or end it."""
         if job.number not in self._jobs:
             return  # cancelled
-        prepare = self._prepare
-        failed = prepare.generation(job) if isinstance(job, JobState) else prepare.embedding(job)
+        failed = self._prepare.ready(job)
         with self._wakeup:
             if job.number not in self._jobs:
                 if isinstance(job, JobState):
@@ -194,8 +201,10 @@ class Engine:
                     self._queue.put(job)
                     if self._batcher.places < self._slots:
                         self._batcher.long_step.somebody_came()
-                else:
+                elif isinstance(job, EmbedJob):
                     self._embedder.put(job)
+                else:
+                    self._scorer.put(job)
                 self._wakeup.notify()
                 return
             del self._jobs[job.number]
@@ -228,11 +237,12 @@ class Engine:
         return stats.decode_s + stats.sample_s + stats.draft_s
 
     def _step(self) -> None:
-        if said := self._embedder.step():
-            job, message = said
-            self._batcher.out.append(message)
-            if not isinstance(message, Progress):
-                self._batcher.ended.append(job.number)
+        for said in (self._embedder.step(), self._scorer.step()):
+            if said is not None:
+                job, message = said
+                self._batcher.out.append(message)
+                if not isinstance(message, Progress):
+                    self._batcher.ended.append(job.number)
         try:
             self._batcher.drop_cancelled()
             self._flush()  # not after the step: their places are free now
@@ -246,14 +256,20 @@ class Engine:
             except Exception as second:
                 raise EngineBrokenError(f"after {type(error).__name__}: {type(second).__name__}") from second
 
+    @property
+    def _aside(self) -> bool:
+        """Whether there is work in the contexts apart from that of the answers."""
+        return bool(self._embedder or self._scorer)
+
     def _take_places(self) -> bool:
         """Wait for work, and give free places to those whose turn it is; False when the engine is closed."""
         expired: list[JobState] = []
         rested = False
         with self._wakeup:
-            while not (self._queue or self._batcher.places or self._embedder or self._closed):
+            while not (self._queue or self._batcher.places or self._aside or self._closed):
                 rested = True
                 self._embedder.rest()
+                self._scorer.rest()
                 self._wakeup.wait()
             if self._closed:
                 return False
@@ -292,7 +308,7 @@ class Engine:
     def _send_stats(self) -> None:
         """Tell the counters once a second, and when the engine comes to rest."""
         now = time.perf_counter()
-        if now < self._stats_due and (self._batcher.places or self._queue or self._embedder):
+        if now < self._stats_due and (self._batcher.places or self._queue or self._aside):
             return
         self._stats_due = now + STATS_INTERVAL_S
         stats = self._stats

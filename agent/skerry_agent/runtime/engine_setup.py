@@ -18,6 +18,7 @@ from skerry_agent.runtime.heat_guard import HeatGuard
 from skerry_agent.runtime.llama_context import ContextOptions, LlamaContext
 from skerry_agent.runtime.llama_embed_context import LlamaEmbedContext
 from skerry_agent.runtime.llama_model import LlamaModel
+from skerry_agent.runtime.llama_score_context import LlamaScoreContext
 from skerry_agent.runtime.memory_need import parked_tokens, sequences
 from skerry_agent.runtime.prefix_store import PrefixStore, StoreLimits
 from skerry_agent.runtime.prompt_reader import PromptReader
@@ -58,6 +59,11 @@ def load_engine(
         emit=emit,
         on_broken=on_broken,
         open_embed_model=lambda: LlamaEmbedContext(
+            model,
+            context_tokens=context.context_tokens,
+            threads=load.threads if threads is None else threads.threads,
+        ),
+        open_score_model=lambda: LlamaScoreContext(
             model,
             context_tokens=context.context_tokens,
             threads=load.threads if threads is None else threads.threads,

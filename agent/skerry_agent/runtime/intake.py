@@ -15,6 +15,7 @@ from skerry_agent.runtime.failures import failure
 from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.json_grammar import with_grammar
 from skerry_agent.runtime.prompt_reader import PromptReader
+from skerry_agent.runtime.scoring import ScoreJob
 from skerry_agent.runtime.text_stream import TextStream
 from skerry_agent.runtime.wire import Detokenize, Detokenized, Failed, Tokenize, Tokenized
 
@@ -93,6 +94,20 @@ class Preparer:
         except Exception as error:  # noqa: BLE001 - the same
             return failure(job.number, error)
         return None
+
+    def scoring(self, job: ScoreJob) -> Failed | None:
+        """As ``generation``, for a text whose probability is to be found."""
+        try:
+            job.tokens = self._model.tokenize(job.text, add_special=True)
+        except Exception as error:  # noqa: BLE001 - the same
+            return failure(job.number, error)
+        return None
+
+    def ready(self, job: JobState | EmbedJob | ScoreJob) -> Failed | None:
+        """Whatever of the three it is."""
+        if isinstance(job, JobState):
+            return self.generation(job)
+        return self.embedding(job) if isinstance(job, EmbedJob) else self.scoring(job)
 
     def answer(self, question: Tokenize | Detokenize) -> Tokenized | Detokenized | Failed:
         """Answer a question about tokens."""

@@ -41,6 +41,8 @@ from skerry_agent.runtime.wire import (
     Ping,
     Pong,
     Ready,
+    Score,
+    Scored,
     Stats,
     Tokenize,
     Tokenized,
@@ -191,6 +193,16 @@ class Runner:
             As ``generate``.
         """
         return (await self._calls.ask(Embedded, lambda: self._jobs.admit_embed(request))).result
+
+    async def score(self, text: str) -> tuple[int, float]:
+        """How many tokens of a text were scored, and the sum of their -ln p; perplexity is exp of the mean.
+
+        Raises:
+            As ``generate``.
+        """
+        enter = self._jobs.enter
+        scored = await self._calls.ask(Scored, lambda: enter("", lambda number: Score(number, text)))
+        return scored.tokens, scored.nats
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[int]:
         """The tokens of a text; names of special tokens in it count as such.

@@ -24,6 +24,7 @@ from skerry_agent.runtime.wire import (
     LoadFailed,
     Ping,
     Pong,
+    Score,
     Submit,
     Tokenize,
     WireError,
@@ -127,6 +128,8 @@ def _serve(pipe: _Pipe, engine: "Engine") -> None:
             engine.submit(message.job, message.request)
         elif isinstance(message, Embed):
             engine.embed(message.job, message.request)
+        elif isinstance(message, Score):
+            engine.score(message.job, message.text)
         elif isinstance(message, Tokenize | Detokenize):
             engine.ask(message)
         elif isinstance(message, Cancel):

@@ -79,6 +79,13 @@ class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
     tokens: tuple[int, ...]
 
 
+class Score(msgspec.Struct, frozen=True, tag="score"):
+    """Find how probable a text is; ends with Scored, Failed or Cancelled."""
+
+    job: int
+    text: str
+
+
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     """Stop a job, waiting or running; it ends with Cancelled, or with what overtook this message."""
 
@@ -171,6 +178,14 @@ class Detokenized(msgspec.Struct, frozen=True, tag="detokenized"):
     data: bytes
 
 
+class Scored(msgspec.Struct, frozen=True, tag="scored"):
+    """The last message of Score when all went well: -ln p of so many tokens, summed up."""
+
+    job: int
+    tokens: int
+    nats: float
+
+
 class Pong(msgspec.Struct, frozen=True, tag="pong"):
     """The answer to Ping."""
 
@@ -183,8 +198,8 @@ class Stats(msgspec.Struct, frozen=True, tag="stats"):
     values: EngineStats
 
 
-ToRunner = Load | Submit | Embed | Tokenize | Detokenize | Cancel | Ping
-Outcome = Finished | Embedded | Tokenized | Detokenized | Cancelled | Failed
+ToRunner = Load | Submit | Embed | Score | Tokenize | Detokenize | Cancel | Ping
+Outcome = Finished | Embedded | Scored | Tokenized | Detokenized | Cancelled | Failed
 FromRunner = Ready | LoadFailed | Progress | Token | Outcome | Pong | Stats
 
 _encoder = msgspec.msgpack.Encoder()

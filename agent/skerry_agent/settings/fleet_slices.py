@@ -10,6 +10,8 @@ def update_limits(settings: UpdateSettings) -> UpdateLimits:
     return UpdateLimits(
         retry_initial_s=settings.retry_initial_s,
         retry_max_s=settings.retry_max_s,
+        allowed_licenses=settings.allowed_licenses,
+        refused_licenses=settings.refused_licenses,
         soak_s=settings.soak_s,
         soak_max_slowdown=settings.soak_max_slowdown,
         soak_max_more_errors_percent=settings.soak_max_more_errors_percent,

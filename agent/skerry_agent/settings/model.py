@@ -192,6 +192,14 @@ class UpdateSettings(_Section):
         default=2.0, gt=0, description="First pause after a failed attempt, in seconds (full jitter)."
     )
     retry_max_s: float = Field(default=300.0, gt=0, description="Longest such pause, in seconds.")
+    allowed_licenses: tuple[str, ...] = Field(
+        default=(),
+        description="Licences of models that are taken: SPDX ids or patterns (`Apache-2.0`, `CC-BY-?.0`);"
+        " none takes all. `NOASSERTION` stands for a model that states none.",
+    )
+    refused_licenses: tuple[str, ...] = Field(
+        default=(), description="Licences that are refused (`CC-BY-NC-*`), though they be allowed."
+    )
     soak_s: float = Field(
         default=300.0,
         ge=0,

@@ -2,14 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 
 import structlog
 
 from skerry_agent.runtime import (
-    ChatMessage,
-    FinishEvent,
-    GenerateRequest,
     GenerationFailedError,
     ModelFile,
     ModelPool,
@@ -17,17 +13,17 @@ from skerry_agent.runtime import (
     NotEnoughMemoryError,
     Runner,
     RunnerCrashedError,
-    Sampling,
-    TokenEvent,
 )
 from skerry_agent.runtime.errors import InvalidRequestError
-from skerry_agent.trials.checks import judge_answer, judge_pattern
-from skerry_agent.trials.patterns import search
+from skerry_agent.trials.perplexities import Perplexities
+from skerry_agent.trials.trial import run_trial
 from skerry_agent.updates.ports import TrialOutcome
-from skerry_protocol.manifest import Acceptance, AcceptanceCheck
+from skerry_protocol.manifest import Acceptance
 from skerry_protocol.reported import Reason
 
 log = structlog.get_logger(__name__)
+
+_RUN_ERRORS = (ModelUnavailableError, GenerationFailedError, InvalidRequestError)
 
 
 class RunnerTrier:
@@ -36,11 +32,15 @@ class RunnerTrier:
     Args:
         pool: The runtime.
         active_files: SHA-256 of the files that some slot serves now; others are retired when it is settled.
+        perplexities: What was measured on this device.
     """
 
-    def __init__(self, pool: ModelPool, active_files: Callable[[], Awaitable[set[str]]]) -> None:
+    def __init__(
+        self, pool: ModelPool, active_files: Callable[[], Awaitable[set[str]]], perplexities: Perplexities
+    ) -> None:
         self._pool = pool
         self._active_files = active_files
+        self._perplexities = perplexities
         self._candidates: dict[str, Runner] = {}
         self._retiring: set[asyncio.Task[None]] = set()
 
@@ -52,6 +52,7 @@ class RunnerTrier:
         Where memory does not allow both, the replaced model is unloaded until the trial is over.
         """
         await self.discard(model)
+        before = await self._before(acceptance, replaces)
         try:
             old = None if replaces is None else replaces.sha256
             runner = await self._pool.trial(model, make_room=True, replaces=old)
@@ -62,20 +63,32 @@ class RunnerTrier:
         figures: dict[str, float] = {"load_ms": round(runner.info.load_ms, 1)}
         try:
             async with asyncio.timeout(acceptance.deadline_s):
-                for number, check in enumerate(acceptance.checks, start=1):
-                    wrong = await _run_check(runner, check, figures)
-                    if wrong is not None:
-                        return _failed("check_failed", f"acceptance check {number}: {wrong}", figures)
+                reason = await run_trial(runner, acceptance, self._perplexities, before, figures)
         except TimeoutError:
             return _failed(
                 "trial_timeout", f"the checks took longer than {acceptance.deadline_s:g} s", figures
             )
         except RunnerCrashedError as error:
             return _failed("runner_crashed", f"its runner crashed in the trial: {error}", figures)
-        except (ModelUnavailableError, GenerationFailedError, InvalidRequestError) as error:
+        except _RUN_ERRORS as error:
             return _failed("check_failed", f"a check could not be run: {error}", figures)
-        figures["rss_bytes"] = float(runner.rss_bytes)
-        return TrialOutcome(passed=True, figures=figures)
+        return TrialOutcome(passed=reason is None, reason=reason, figures=figures)
+
+    async def _before(self, acceptance: Acceptance, serving: ModelFile | None) -> float | None:
+        """The perplexity of what serves, where it is asked for: before the trial needs its memory."""
+        limit = acceptance.perplexity
+        if serving is None or limit is None or limit.max_increase_percent is None:
+            return None
+        known = self._perplexities.known(serving.sha256)
+        if known is not None:
+            return known
+        try:
+            async with asyncio.timeout(acceptance.deadline_s), self._pool.lease(serving) as runner:
+                return await self._perplexities.measure(runner)
+        except (TimeoutError, *_RUN_ERRORS) as error:
+            # It cannot be compared with: the other bounds decide.
+            log.warning("incumbent_not_measured", model=serving.label, error=str(error))
+            return None
 
     async def promote(self, model: ModelFile) -> None:
         """Let the candidate serve; the one before stays loaded while there is room for it."""
@@ -105,40 +118,6 @@ class RunnerTrier:
         task = asyncio.create_task(self._pool.retire(sha256), name=f"retire {sha256[:12]}")
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
-
-
-async def _run_check(runner: Runner, check: AcceptanceCheck, figures: dict[str, float]) -> str | None:
-    """Run one check, and note the best figures of all."""
-    text: list[str] = []
-    async with aclosing(runner.generate(_request(runner, check))) as events:
-        async for event in events:
-            if isinstance(event, TokenEvent):
-                text.append(event.text)
-            elif isinstance(event, FinishEvent):
-                _note(event, figures)
-                return await _judge(check, "".join(text), event.usage.completion_tokens)
-    return "it ended without finishing its answer"
-
-
-async def _judge(check: AcceptanceCheck, answer: str, tokens: int) -> str | None:
-    wrong = judge_answer(check, answer, tokens)
-    if wrong is not None or check.regex is None:
-        return wrong
-    return judge_pattern(check.regex, await search(check.regex, answer))
-
-
-def _request(runner: Runner, check: AcceptanceCheck) -> GenerateRequest:
-    greedy = Sampling(temperature=0.0)
-    if runner.info.has_chat_template:
-        messages = (ChatMessage("user", check.prompt),)
-        return GenerateRequest(messages=messages, sampling=greedy, max_tokens=check.max_tokens)
-    return GenerateRequest(prompt=check.prompt, sampling=greedy, max_tokens=check.max_tokens)
-
-
-def _note(event: FinishEvent, figures: dict[str, float]) -> None:
-    rate, first_ms = event.timings.decode_tokens_per_s, event.timings.first_token_ms
-    figures["tokens_per_s"] = round(max(figures.get("tokens_per_s", 0.0), rate), 2)
-    figures["first_token_ms"] = round(min(figures.get("first_token_ms", first_ms), first_ms), 1)
 
 
 def _failed(code: str, message: str, figures: dict[str, float] | None = None) -> TrialOutcome:

@@ -1,7 +1,10 @@
 """The real device: its architecture, labels, and the memory that a model could have."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from skerry_protocol.reported import Reason
 
 
 class LinuxDevice:
@@ -11,6 +14,8 @@ class LinuxDevice:
         memory: Memory that a model could have in the place of a digest, in bytes (``ModelPool.room_for``).
         cache_tokens: Cells of the KV cache, from the longest context that a model was trained for.
         labels: The device's labels, asked anew each time.
+        library: Why llama.cpp cannot run an architecture (``LlamaLibrary.problem``).
+        cpuinfo: Where the kernel describes the processor.
     """
 
     def __init__(
@@ -19,7 +24,11 @@ class LinuxDevice:
         memory: Callable[[str | None], int],
         cache_tokens: Callable[[int], int],
         labels: Callable[[], Mapping[str, str]] = dict,
+        library: Callable[[str], Awaitable[Reason | None]],
+        cpuinfo: Path = Path("/proc/cpuinfo"),
     ) -> None:
+        self._library = library
+        self._cpuinfo = cpuinfo
         self._memory = memory
         self._cache_tokens = cache_tokens
         self._labels = labels
@@ -31,6 +40,20 @@ class LinuxDevice:
     def model_memory_bytes(self, replaces: str | None) -> int:
         """Memory that a model could have in the place of this digest, with all unloaded that may be."""
         return self._memory(replaces)
+
+    def cpu_features(self) -> frozenset[str]:
+        """Flags that the kernel gives the processor: ``flags`` on x86, ``Features`` on ARM."""
+        try:
+            lines = self._cpuinfo.read_text("utf-8", errors="replace").splitlines()
+        except OSError:
+            return frozenset()
+        named = (line.partition(":") for line in lines)
+        found = (value for name, _, value in named if name.strip().lower() in ("flags", "features"))
+        return frozenset(next(found, "").split())
+
+    async def library_problem(self, architecture: str) -> Reason | None:
+        """Why this device's llama.cpp cannot run a model of an architecture; None when it may."""
+        return await self._library(architecture)
 
     def cache_tokens(self, trained_tokens: int) -> int:
         """Cells of the KV cache of a model that was trained for so many tokens."""

@@ -45,6 +45,14 @@ def choose_file(manifest: Manifest, facts: Mapping[str, str], limits: UpdateLimi
     return entry
 
 
+def check_processor(manifest: Manifest, features: frozenset[str]) -> Reason | None:
+    """Whether the processor has what the manifest asks for."""
+    lacking = [name for name in manifest.acceptance.cpu_features if name.lower() not in features]
+    if not lacking:
+        return None
+    return Reason("cpu_unsupported", f"{manifest.ref} needs a processor with {', '.join(lacking)}")
+
+
 def predict_memory(
     manifest: Manifest, entry: FileEntry, cache_tokens: Callable[[int], int]
 ) -> tuple[int, str]:

@@ -26,6 +26,7 @@ class UpdateLimits:
         max_stores: So many state changes may one attempt take: whatever loop there is ends here.
         recheck_s: How often a refusal for want of room or memory looks whether that changed.
         progress_s: How often progress is stored and told at most.
+        allowed_licenses: SPDX ids or patterns; none allows all. ``refused_licenses`` win.
         soak_s: How long a version takes requests on trial, unless its manifest says so; 0 for not at all.
         soak_max_slowdown: Factor by which it may be slower than the version before, likewise.
         soak_max_more_errors_percent: Percentage points by which more requests may fail, likewise.
@@ -54,6 +55,8 @@ class UpdateLimits:
     max_stores: int = 60
     recheck_s: float = 60.0
     progress_s: float = 2.0
+    allowed_licenses: tuple[str, ...] = ()
+    refused_licenses: tuple[str, ...] = ()
     soak_s: float = 300.0
     soak_max_slowdown: float = 2.0
     soak_max_more_errors_percent: float = 5.0

@@ -14,6 +14,7 @@ from skerry_agent.registry import (
 from skerry_agent.trust.errors import TargetNotYetVisibleError, TargetRefusedError
 from skerry_agent.updates import fit
 from skerry_agent.updates.download import Downloader, Round
+from skerry_agent.updates.license_policy import LicensePolicy
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.network import SourcesError
 from skerry_agent.updates.ports import DeviceView, TargetSource
@@ -75,6 +76,9 @@ class Obtaining:
         manifest, entry = found
         if isinstance(entry, Reason):
             return Go("refused", {"reason": entry})
+        wrong = await self._unfit(manifest)
+        if wrong is not None:
+            return Go("refused", {"reason": wrong})
         need = fit.predict_memory(manifest, entry, self._device.cache_tokens)
         memory_bytes = self._device.model_memory_bytes(
             serving_file(self._registry.slots_now, work.record.slot)
@@ -88,6 +92,16 @@ class Obtaining:
             await (await self._registry.open_partial(entry.sha256, entry.length, entry.chunks)).close()
         self._wrong_rounds.pop(work.record.slot, None)
         return Go("fits", {"bytes_total": entry.length})
+
+    async def _unfit(self, manifest: Manifest) -> Reason | None:
+        """What no other moment would change: licence, processor, llama.cpp."""
+        limits, architecture = self._limits, manifest.description.get("architecture")
+        policy = LicensePolicy(limits.allowed_licenses, limits.refused_licenses)
+        wrong = policy.check(manifest.ref, manifest.license)
+        wrong = wrong or fit.check_processor(manifest, self._device.cpu_features())
+        if wrong is None and isinstance(architecture, str):
+            wrong = await self._device.library_problem(architecture)
+        return wrong
 
     async def download(self, work: Work) -> Step:
         """One round over the sources for what is still missing."""

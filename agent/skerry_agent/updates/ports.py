@@ -145,6 +145,12 @@ class DeviceView(Protocol):
     def model_memory_bytes(self, replaces: str | None) -> int:
         """Memory that a model could have in the place of this digest, with all unloaded that may be."""
 
+    def cpu_features(self) -> frozenset[str]:
+        """Flags that the kernel gives the processor in ``/proc/cpuinfo``."""
+
+    async def library_problem(self, architecture: str) -> Reason | None:
+        """Why this device's llama.cpp cannot run a model of an architecture; None when it may."""
+
     def cache_tokens(self, trained_tokens: int) -> int:
         """Cells of the KV cache of a model that was trained for so many tokens."""
 

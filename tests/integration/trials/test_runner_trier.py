@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 
 from skerry_agent.runtime import ModelFile, ModelPool, RunnerOptions, RuntimeLimits, check_model_file
 from skerry_agent.runtime.memory_need import predict_need
-from skerry_agent.trials import RunnerTrier
-from skerry_protocol.manifest import Acceptance, AcceptanceCheck
+from skerry_agent.trials import Perplexities, RunnerTrier
+from skerry_protocol.acceptance import Acceptance, AcceptanceCheck, PerplexityLimit
 from support.tiny_gguf import write_tiny_gguf
 
 
@@ -29,7 +30,7 @@ def trier_for(pool: ModelPool, active: set[str]) -> RunnerTrier:
     async def active_files() -> set[str]:
         return active
 
-    return RunnerTrier(pool, active_files)
+    return RunnerTrier(pool, active_files, Perplexities(Path(tempfile.mkdtemp()) / "measured.json"))
 
 
 async def test_a_model_that_answers_passes_and_then_serves_warm(pool: ModelPool, tmp_path: Path) -> None:
@@ -148,3 +149,47 @@ async def test_a_model_that_is_too_big_fails_its_trial_with_numbers(tmp_path: Pa
     assert outcome.reason is not None
     assert outcome.reason.code == "no_memory"
     assert "can be had" in outcome.reason.message
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "code"),
+    [
+        (Acceptance(min_tokens_per_s=1e6), "too_slow"),
+        (Acceptance(max_first_token_ms=0.001), "first_token_late"),
+        (Acceptance(max_memory_bytes=1000), "too_much_memory"),
+        (Acceptance(perplexity=PerplexityLimit(max_perplexity=1.5)), "perplexity_too_high"),
+        (Acceptance(checks=(AcceptanceCheck(prompt="x", json_schema={"type": "object"}),)), "check_failed"),
+    ],
+)
+async def test_a_floor_or_ceiling_that_is_broken_fails_the_trial_with_the_figure(
+    pool: ModelPool, tmp_path: Path, acceptance: Acceptance, code: str
+) -> None:
+    new = model(write_tiny_gguf(tmp_path / "new.gguf"))
+    outcome = await trier_for(pool, set()).try_model(new, acceptance)
+    assert outcome.reason is not None
+    assert outcome.reason.code == code
+    assert outcome.figures["tokens_per_s"] > 0
+
+
+async def test_a_perplexity_is_compared_with_that_of_the_serving_version_which_is_measured_once(
+    pool: ModelPool, tmp_path: Path
+) -> None:
+    old, same, other = (
+        model(write_tiny_gguf(tmp_path / f"{n}.gguf", seed=seed, name=str(n)))
+        for n, seed in enumerate((1, 1, 2))
+    )
+    trier = trier_for(pool, {old.sha256})
+    bounded = Acceptance(perplexity=PerplexityLimit(max_increase_percent=0.001))
+    outcome = await trier.try_model(same, bounded, replaces=old)
+    assert outcome.passed
+    assert outcome.figures["perplexity"] == outcome.figures["before_perplexity"] > 1
+    await trier.discard(same)
+    requests = pool.metrics().requests
+    outcome = await trier.try_model(other, bounded, replaces=old)
+    assert pool.metrics().requests == requests + 2  # a check and its own text: not that of the other again
+    assert outcome.figures["perplexity"] != outcome.figures["before_perplexity"]
+    worse = outcome.figures["perplexity"] > outcome.figures["before_perplexity"] * 1.00001
+    assert outcome.passed != worse
+    if worse:
+        assert outcome.reason is not None
+        assert outcome.reason.code == "perplexity_worse"

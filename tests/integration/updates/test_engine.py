@@ -8,6 +8,7 @@ from skerry_agent.registry import RegistryLimits, SlotError
 from skerry_agent.trust.errors import TargetNotYetVisibleError, TargetRefusedError
 from skerry_agent.updates import UpdateLimits
 from skerry_agent.updates.table import State
+from skerry_protocol.acceptance import Acceptance
 from support.registry import LIMITS
 from support.updates import CHANNEL, MemorySource, Published, World, desire, failed, publish
 
@@ -130,12 +131,16 @@ async def test_a_manifest_of_another_name_is_refused(world: World, one: Publishe
         ({"selector": "site=elsewhere"}, "no_variant"),
         ({"kind": "adapter"}, "manifest_malformed"),
         ({"memory_bytes": 1 << 40}, "no_memory"),
+        ({"architecture": "mamba9"}, "architecture_unsupported"),
+        ({"acceptance": Acceptance(cpu_features=("avx2", "amx_tile"))}, "cpu_unsupported"),
+        ({"license": "CC-BY-NC-4.0"}, "license_refused"),
     ],
 )
 async def test_what_cannot_run_here_is_refused_before_its_first_byte(
     world: World, models: list[bytes], changes: dict[str, str], code: str
 ) -> None:
     published = world.publish(publish(models[0], **changes))  # type: ignore[arg-type]
+    world.limits = UpdateLimits(refused_licenses=("CC-BY-NC-*",))
     await world.start()
     await world.follow(1, {CHANNEL: published})
     report = await world.settled()
@@ -300,7 +305,7 @@ async def test_a_trial_that_breaks_or_takes_too_long_is_a_failed_one(
     assert report.reason is not None
     assert report.reason.code == "trial_failed"
     world.trier.hold = asyncio.Event()
-    slow = world.publish(publish(models[1], "smol@2", deadline_s=0.01))
+    slow = world.publish(publish(models[1], "smol@2", acceptance=Acceptance(deadline_s=0.01)))
     await world.follow(2, {CHANNEL: slow})
     report = await world.until_true(lambda r: r.reason is not None and r.reason.code == "trial_timeout")
     assert world.trier.discarded == ["smol@1", "smol@2"]

@@ -1,0 +1,91 @@
+"""Probabilities of a text's tokens on llama.cpp's C API, in a context apart from that of the answers.
+
+Imports llama_cpp and numpy, so this belongs to the runner process only. One thread may use it.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from llama_cpp import llama_cpp as lib
+
+from skerry_agent.runtime.engine_ports import EngineBrokenError
+from skerry_agent.runtime.llama_model import LlamaModel
+
+WINDOW_TOKENS = 512
+STEP_TOKENS = 16
+"""Small, since each token has a row of logits: 1 MB with a vocabulary of 262k."""
+
+
+class LlamaScoreContext:
+    """A context of one sequence with a row of logits for each token of a step.
+
+    Args:
+        model: The weights; it has to live longer.
+        context_tokens: The most tokens of the model's context.
+        threads: Threads to use.
+
+    Raises:
+        MemoryError: There is no room for it.
+    """
+
+    def __init__(self, model: LlamaModel, *, context_tokens: int, threads: int) -> None:
+        self._model = model
+        self.window_tokens = min(WINDOW_TOKENS, context_tokens)
+        self.step_tokens = min(STEP_TOKENS, self.window_tokens)
+        params = lib.llama_context_default_params()
+        params.n_ctx = self.window_tokens
+        params.n_batch = params.n_ubatch = params.n_outputs_max = self.step_tokens
+        params.n_outputs_max_per_seq = 0
+        params.n_seq_max = 1
+        params.n_threads = params.n_threads_batch = threads
+        self._context: lib.llama_context_p | None = lib.llama_init_from_model(model.pointer, params)
+        if not self._context:
+            raise MemoryError(f"llama.cpp made no context for scores: {model.why()}")
+        self._batch = lib.llama_batch_init(self.step_tokens, 0, 1)
+
+    def begin(self) -> None:
+        """Forget the window before."""
+        memory = lib.llama_get_memory(self._context) if self._context else None
+        if memory is not None:
+            lib.llama_memory_clear(memory, False)
+
+    def nats(self, tokens: Sequence[int], position: int, following: Sequence[int]) -> float:
+        """Read tokens; returns the sum of -ln p of those that follow each, as far as there are any."""
+        count = len(tokens)
+        # llama.cpp aborts the process on each of these.
+        if not self._context or not 0 < count <= self.step_tokens or position + count > self.window_tokens:
+            raise ValueError(f"{count} tokens at {position} do not fit into batch or context")
+        batch = self._batch
+        batch.n_tokens = count
+        for i, token in enumerate(tokens):
+            batch.token[i] = token
+            batch.pos[i] = position + i
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = 0
+            batch.logits[i] = 1
+        code = lib.llama_decode(self._context, batch)
+        if code != 0:
+            raise EngineBrokenError(f"llama_decode failed with code {code} on a text to score")
+        total = sum(self._surprise(row, token) for row, token in enumerate(following))
+        if not math.isfinite(total):
+            raise RuntimeError("the model's probabilities are no numbers: its weights are damaged")
+        return total
+
+    def _surprise(self, row: int, token: int) -> float:
+        """-ln p of a token, after a row of logits."""
+        pointer = lib.llama_get_logits_ith(self._context, row)
+        if not pointer:
+            raise RuntimeError("llama.cpp has no logits for this token")
+        logits = np.ctypeslib.as_array(pointer, shape=(self._model.vocabulary,))
+        highest = float(logits.max())
+        return (
+            highest + math.log(float(np.exp(logits - highest).sum(dtype=np.float64))) - float(logits[token])
+        )
+
+    def close(self) -> None:
+        """Free the context; again is fine."""
+        context, self._context = self._context, None
+        if context:
+            lib.llama_batch_free(self._batch)
+            lib.llama_free(context)
