@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from demo import attacks, outage, story
+from demo import attacks, outage, proof, story
 from demo.report import Report, Step
 from demo.story import Story
 from support.fleet import Controller, Device
@@ -23,6 +23,8 @@ STEPS: list[tuple[str, Callable[[Story, Step], None]]] = [
     ("The broker goes away and comes back", outage.outage),
     ("What was not signed is refused", attacks.attacks),
     ("kill -9 of the runner in the middle of an answer", story.crash_runner),
+    ("A metadata fix costs a few KiB, and soaks before it stays", proof.metadata_fix),
+    ("A version with a floor out of reach goes back by itself", proof.slow_model),
 ]
 
 
