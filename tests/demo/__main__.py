@@ -25,6 +25,7 @@ STEPS: list[tuple[str, Callable[[Story, Step], None]]] = [
     ("kill -9 of the runner in the middle of an answer", story.crash_runner),
     ("A metadata fix costs a few KiB, and soaks before it stays", proof.metadata_fix),
     ("A version with a floor out of reach goes back by itself", proof.slow_model),
+    ("kill -9 in the middle of a download", proof.kill_in_download),
 ]
 
 

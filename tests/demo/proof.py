@@ -1,5 +1,8 @@
 """Updates that cost what changed, and stay only when proven on the device."""
 
+import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,8 @@ from support.processes import wait_for
 FIX = b"{# a fix that changes the length, and with it the place of every tensor in the file #}"
 MAX_FIX_BYTES = 64 * 1024
 OUT_OF_REACH_TOKENS_PER_S = 100_000
+DOWNLOAD_BYTES_PER_S = 20_000_000
+"""Slow enough for the kill to hit the download."""
 
 
 def metadata_fix(story: Story, step: Step) -> None:
@@ -65,6 +70,33 @@ def slow_model(story: Story, step: Step) -> None:
     story.controller.run("rollout", "abort", rollout)
 
 
+def kill_in_download(story: Story, step: Step) -> None:
+    """A third device is killed in the middle of its first download, and goes on where it was."""
+    limit = {"SKERRY_AGENT_UPDATES__DOWNLOAD_BYTES_PER_S": str(DOWNLOAD_BYTES_PER_S)}
+    device = Device.in_folder(story.devices[0].folder, "device-c", limit)
+    device.enroll(story.controller.enrollment_token("site=lab"), story.controller)
+    device.start()
+    try:
+        seen = wait_for(
+            lambda: (one := _progress(device))["bytes_done"] > one["bytes_total"] * 0.3 and one,
+            "device-c does not download",
+            deadline_s=30,
+        )
+        step.require(seen["state"] == "downloading", f"it is {seen['state']}: too late to cut its download")
+        story.say(f"kill -9 of device-c with {seen['bytes_done']} of {seen['bytes_total']} bytes verified")
+        device.service.kill()
+        before = _stored(device)["bytes_fetched"]
+        device.start()
+        wait_for(lambda: _progress(device)["state"] == "committed", "device-c does not commit", deadline_s=60)
+        after = _stored(device)["bytes_fetched"] - before
+        missing = seen["bytes_total"] - seen["bytes_done"]
+        step.require(after <= missing, f"{after} bytes were fetched after the kill; {missing} were missing")
+        story.say(f"after the kill it fetched {after} bytes more, and no verified chunk again")
+        step.figures.update(verified_before=seen["bytes_done"], missing=missing, fetched_after=after)
+    finally:
+        device.service.stop()
+
+
 def _publish(story: Story, version: int, file: Path, *more: str | Path) -> None:
     controller = story.controller
     ref = f"{MODEL}@{version}"
@@ -95,3 +127,16 @@ def _with_longer_template(original: Path) -> bytes:
     return (
         head.ljust(-(-len(head) // header.alignment) * header.alignment, b"\0") + data[header.data_offset :]
     )
+
+
+def _progress(device: Device) -> dict[str, Any]:
+    found: dict[str, Any] = device.json("status")["updates"].get(CHANNEL, {})
+    return {"state": "", "bytes_done": 0, "bytes_total": 0, **found}
+
+
+def _stored(device: Device) -> dict[str, Any]:
+    """The slot's update as the device stored it."""
+    with closing(sqlite3.connect(f"file:{device.state / 'updates.db'}?mode=ro", uri=True)) as connection:
+        row = connection.execute("SELECT record FROM slots WHERE name = ?", (CHANNEL,)).fetchone()
+    record: dict[str, Any] = json.loads(row[0])
+    return {"bytes_fetched": 0, **record}
