@@ -23,11 +23,12 @@ from skerry_controller.enrollment.first_files import first_files
 from skerry_protocol.desired import DesiredSlot, DesiredState, TargetRef
 from skerry_protocol.generation import Generation, GenerationMark
 from skerry_protocol.manifest import FileEntry
-from skerry_protocol.reported import SlotReport
+from skerry_protocol.reported import Reason, SlotReport
 from skerry_protocol.signing import KeySigner
+from support.fake_health import FakeHealth
 from support.registry import RecordedEvents
 from support.repository import NOW
-from support.updates import CHANNEL, FakeHealth, FakeTrier
+from support.updates import CHANNEL, FakeTrier
 
 UPDATE_TIMEOUT_S = 900.0
 _ENDS = frozenset({"committed", "rolled_back", "refused"})
@@ -64,6 +65,14 @@ class Roomy:
     def model_memory_bytes(self, replaces: str | None) -> int:
         """More than any model needs."""
         return 1 << 40
+
+    def cpu_features(self) -> frozenset[str]:
+        """None that anybody asks for."""
+        return frozenset()
+
+    async def library_problem(self, architecture: str) -> Reason | None:
+        """Every architecture runs."""
+        return None
 
     def cache_tokens(self, trained_tokens: int) -> int:
         """The default context."""
