@@ -29,10 +29,11 @@ from skerry_agent.updates.sources import HttpSource
 from skerry_protocol.records import Value
 from skerry_protocol.reported import SlotReport
 from skerry_protocol.requests import Capability
+from support.fake_health import FakeHealth
 from support.metadata_sources import RecordingSource
 from support.registry import LIMITS
 from support.tuf_repository import START
-from support.updates import CHANNEL, FakeDevice, FakeHealth, FakeTrier
+from support.updates import CHANNEL, FakeDevice, FakeTrier
 
 _DEADLINE_S: Final = 30.0
 _BATCH_BYTES: Final = 1 << 20
