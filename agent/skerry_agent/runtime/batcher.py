@@ -259,7 +259,7 @@ class Batcher:
             if job.held is not None and not job.prompt_done:
                 self._kv.publish(job.held, job.tokens[: job.held.length])
             if not part.outputs:
-                self._show_progress(job)
+                self._show_progress(job, time.perf_counter())
                 return
             reason = self._take_tokens(job, part, row)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
@@ -271,6 +271,8 @@ class Batcher:
 
     def _take_tokens(self, job: JobState, part: Part, row: int) -> FinishReason | None:
         """Sample what follows the last token, and what follows each guess that was right."""
+        if part.outputs == 1 and job.guesses is None:
+            return self._take_token(job, row)
         guesses = part.tokens[len(part.tokens) - part.outputs + 1 :]
         reason, right = None, 0
         for i in range(part.outputs):
@@ -310,15 +312,14 @@ class Batcher:
 
     def _send_text(self, job: JobState, text: str, *, last: bool = False) -> None:
         if text or (last and job.logprobs):
-            job.last_sent = time.perf_counter()
+            job.last_sent = job.last_token
             self.out.append(Token(job.number, text, tuple(job.logprobs)))
             job.logprobs.clear()
         else:
-            self._show_progress(job)
+            self._show_progress(job, job.last_token)
 
-    def _show_progress(self, job: JobState) -> None:
+    def _show_progress(self, job: JobState, now: float) -> None:
         """Let the daemon see that the engine moves on, though there is nothing to show."""
-        now = time.perf_counter()
         if now - job.last_sent >= PROGRESS_INTERVAL_S:
             job.last_sent = now
             self.out.append(Progress(job.number))

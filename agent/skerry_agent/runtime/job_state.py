@@ -71,7 +71,8 @@ class JobState:
     @property
     def decoding(self) -> bool:
         """Whether it is past its prompt and goes token by token."""
-        return self.prompt_done > 0 and self.pending == 1
+        # Asked of every request in every step: without the properties.
+        return self.prompt_done > 0 and self.held is not None and len(self.tokens) - self.held.length == 1
 
     def decoding_before(self, part: Part) -> bool:
         """Whether a part of a step that was just computed continued its answer."""

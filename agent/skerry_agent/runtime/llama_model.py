@@ -76,6 +76,7 @@ class LlamaModel:
         self.sliding_window = int(lib.llama_model_n_swa(self._model))
         self.unshareable = self._why_unshareable()
         self._pieces: dict[int, bytes] = {}
+        self._ends: dict[int, bool] = {}
 
     def _load(self, path: Path) -> lib.llama_model_p:
         params = lib.llama_model_default_params()
@@ -192,12 +193,16 @@ class LlamaModel:
 
     def is_end(self, token: int) -> bool:
         """Whether this token ends a generation."""
-        return bool(lib.llama_vocab_is_eog(self._vocab, token))
+        ends = self._ends.get(token)  # asked for every token of every answer
+        if ends is None:
+            ends = self._ends[token] = bool(lib.llama_vocab_is_eog(self._vocab, token))
+        return ends
 
     @functools.cached_property
     def end_tokens(self) -> tuple[int, ...]:
         """All tokens that end a generation."""
-        return tuple(token for token in range(self.vocabulary) if self.is_end(token))
+        tokens = range(self.vocabulary)
+        return tuple(token for token in tokens if lib.llama_vocab_is_eog(self._vocab, token))
 
     def check_tokens(self, request: GenerateRequest) -> None:
         """Refuse token ids that the model does not have: llama.cpp would fail on the whole batch.

@@ -6,6 +6,7 @@ nothing a library prints can get between them.
 
 import ctypes
 import os
+import queue
 import resource
 import signal
 import sys
@@ -42,15 +43,21 @@ EXIT_LOAD_FAILED = 72
 EXIT_BROKEN = 73
 PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.0005
+MAX_WAITING_FRAMES = 64
 
 
 class _Pipe:
-    """Both directions of the connection to the daemon; ``send`` may be called by any thread."""
+    """Both directions of the connection to the daemon; ``send`` may be called by any thread.
+
+    A thread of its own writes: a write wakes the daemon, often on the very core of the thread that wrote, and
+    the engine would wait until the daemon has passed the tokens on.
+    """
 
     def __init__(self, source: BinaryIO, target: int) -> None:
         self._source = source
         self._target = target
-        self._lock = threading.Lock()
+        self._frames: queue.Queue[bytes] = queue.Queue(MAX_WAITING_FRAMES)
+        threading.Thread(target=self._write_all, name="writer", daemon=True).start()
 
     def receive(self) -> bytes | None:
         """The next message's body; None at the end."""
@@ -62,14 +69,23 @@ class _Pipe:
         return body if len(body) == length else None
 
     def send(self, messages: Sequence[FromRunner]) -> None:
-        frame = memoryview(b"".join(map(encode, messages)))
-        with self._lock:
+        """Have messages written; waits while the daemon reads none."""
+        self._frames.put(b"".join(map(encode, messages)))
+
+    def flush(self) -> None:
+        """Wait until all is written."""
+        self._frames.join()
+
+    def _write_all(self) -> None:
+        while True:
+            frame = memoryview(self._frames.get())
             try:
                 while frame:
                     frame = frame[os.write(self._target, frame) :]
             except BrokenPipeError:
                 # The daemon is gone; nobody is left to tell.
                 os._exit(EXIT_ORPHAN)
+            self._frames.task_done()
 
 
 def _take_pipes() -> _Pipe:
@@ -108,6 +124,7 @@ def _run(pipe: _Pipe) -> int:
         engine, ready = load_engine(load, emit=pipe.send, on_broken=_end_broken)
     except LoadRefusedError as error:
         pipe.send([LoadFailed(str(error))])
+        pipe.flush()
         return EXIT_LOAD_FAILED
     engine.start()
     pipe.send([ready])
