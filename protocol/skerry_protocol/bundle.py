@@ -38,7 +38,7 @@ REPORTED = "reported.json"
 RECORDS = "records.bin"
 
 _SHA256_CHARACTERS = 64
-_METADATA_NAME = re.compile(r"(?:[1-9][0-9]{0,9}\.)?[a-z0-9][a-z0-9._-]{0,62}\.json")
+_METADATA_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,79}\.json")
 _PART = r"[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?"
 _NAME = re.compile(rf"{SUMS}|(?:{_PART}/){{0,2}}{_PART}")
 _FRAME_LENGTH_BYTES = 4
@@ -145,6 +145,8 @@ def decode_index(data: bytes) -> ChunkIndex:
         ProtocolError: It is malformed, too large, of a later version, or names places outside of its packs.
     """
     index = decode(data, ChunkIndex, limit_bytes=BUNDLE_LIMITS.max_index_bytes)
+    if not all(index.packs):
+        raise MalformedError("bundle: a pack is empty")
     try:
         for chunk in index.chunks:
             check_sha256(chunk.sha256)

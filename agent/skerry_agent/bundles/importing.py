@@ -69,7 +69,7 @@ class ImportParts:
         take_acknowledgement: Lets the outbox forget; how many records.
         engine: Updates.
         configs: Where each wanted config bundle stands.
-        nudge: Do not wait out pauses.
+        hurry: Do not wait out pauses: somebody is there.
         source: Brings chunks while a bundle is attached.
         back: Writes what goes back.
         events: Told of the import.
@@ -83,7 +83,7 @@ class ImportParts:
     take_acknowledgement: Callable[[bytes], Awaitable[int]]
     engine: Engine
     configs: Callable[[], Sequence[ConfigReport]]
-    nudge: Callable[[], None]
+    hurry: Callable[[], None]
     source: BundleSource
     back: BackWriter
     events: EventSink
@@ -174,8 +174,9 @@ class BundleImport:
                 return Ended("refused", taken.verdict.code, taken.verdict.message, generation)
             if taken.desired is None or taken.mark is None:
                 raise RuntimeError("a desired state was accepted that could not be read")
-            self._parts.nudge()
-            return await self._wait(taken.desired, taken.mark, wait_s)
+            self._parts.hurry()
+            again = taken.verdict == "same"
+            return await self._wait(taken.desired, taken.mark, wait_s, again=again)
         finally:
             self._brought_bytes = self._parts.source.brought_bytes
             self._parts.source.detach()
@@ -230,26 +231,48 @@ class BundleImport:
             except TargetNotYetVisibleError as error:
                 raise PeerError(f"{error}: {TORN}") from error
 
-    async def _wait(self, desired: DesiredState, mark: GenerationMark, wait_s: float) -> Ended:
-        engine, generation = self._parts.engine, str(mark.generation)
-        deadline = time.monotonic() + wait_s
+    async def _wait(
+        self, desired: DesiredState, mark: GenerationMark, wait_s: float, *, again: bool
+    ) -> Ended:
+        """Wait until the update is at its end, or cannot get there with this bundle.
+
+        Args:
+            desired: What is wanted.
+            mark: Its generation.
+            wait_s: How long at most.
+            again: It was accepted before; what was refused then has a moment to begin anew.
+        """
+        engine, began = self._parts.engine, time.monotonic()
+        recheck_s = self._parts.limits.recheck_s if again else 0.0
         while True:
-            if engine.accepted != mark:
-                message = "the device follows a newer desired state, which came meanwhile"
-                return Ended("waiting", "superseded", message, generation)
-            if engine.considered == mark:
-                outcome, reason = outcome_of(desired, engine.reports(), self._parts.configs())
-                if outcome != "under_way":
-                    code, message = ("", "") if reason is None else (reason.code, reason.message)
-                    return Ended(outcome, code, message, generation)
-            stuck = self._stuck()
-            if stuck is not None:
-                return Ended("failed", "bundle_incomplete", stuck, generation)
-            if time.monotonic() > deadline:
+            passed_s = time.monotonic() - began
+            ended = self._look(desired, mark)
+            if ended is not None and not (ended.outcome == "refused" and passed_s < recheck_s):
+                return ended
+            if passed_s > wait_s:
                 message = "the update goes on by itself; see 'skerry-agent status'"
-                return Ended("waiting", "not_waited_for", message, generation)
-            await self._files.tell({"slots": slot_entries(engine.reports()), "wanted": list(desired.slots)})
+                return Ended("waiting", "not_waited_for", message, str(mark.generation))
+            reports = engine.reports()
+            if any(report.reason and report.reason.code == "spread_out" for report in reports.values()):
+                self._parts.hurry()
+            await self._files.tell({"slots": slot_entries(reports), "wanted": list(desired.slots)})
             await asyncio.sleep(self._parts.limits.poll_s)
+
+    def _look(self, desired: DesiredState, mark: GenerationMark) -> Ended | None:
+        """How the update ended; None while it goes on."""
+        engine, generation = self._parts.engine, str(mark.generation)
+        if engine.accepted != mark:
+            message = "the device follows a newer desired state, which came meanwhile"
+            return Ended("waiting", "superseded", message, generation)
+        if engine.considered != mark:
+            return None
+        outcome, reason = outcome_of(desired, engine.reports(), self._parts.configs())
+        if outcome in ("under_way", "waiting") and (stuck := self._stuck()) is not None:
+            return Ended("failed", "bundle_incomplete", stuck, generation)
+        if outcome == "under_way":
+            return None
+        code, message = ("", "") if reason is None else (reason.code, reason.message)
+        return Ended(outcome, code, message, generation)
 
     def _stuck(self) -> str | None:
         """Why the bundle cannot bring what is needed, when nobody else can either."""

@@ -10,7 +10,7 @@ from skerry_protocol.reported import TERMINAL_STATES, ConfigReport, Reason, Slot
 
 Outcome = Literal["committed", "refused", "rolled_back", "waiting", "under_way"]
 
-WAITS_FOR_ITS_TIME = frozenset({"outside_window"})
+WAITS_FOR_ITS_TIME = frozenset({"outside_window", "outside_download_window"})
 """Reasons that end by themselves, without the stick and without a network."""
 
 

@@ -100,6 +100,7 @@ class ImportSessions:
         except Exception as error:
             log.exception("import_failed", error=str(error))
             result = {"outcome": "failed", "code": "internal", "message": "the agent failed: see its log"}
+        session.over = True  # before the command hears of it, which may begin another at once
         session.exchange.end(result)
 
     def _session(self, import_id: str) -> _Session:

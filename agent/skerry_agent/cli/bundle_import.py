@@ -19,6 +19,7 @@ EXIT_WAITING = 3
 _MAX_BEGINNINGS = 4
 """The fleet's settings may make the daemon open its rooms anew in the middle."""
 _AWAY_S = 60.0
+AWAY_POLL_S = 1.0
 _MiB = 1024 * 1024
 
 Show = Callable[[dict[str, Any]], None]
@@ -92,7 +93,7 @@ def _wait_for_daemon(connect: Callable[[], AdminClient]) -> None:
     """
     end = time.monotonic() + _AWAY_S
     while True:
-        time.sleep(1.0)
+        time.sleep(AWAY_POLL_S)
         try:
             if connect().call("status")["device"] is not None:
                 return

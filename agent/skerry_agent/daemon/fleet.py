@@ -205,27 +205,39 @@ def _assemble(
         limits=sync_limits(local.settings.sync),
     )
     link.requester = sync.requester
-    imports = _imports(
-        ImportParts(
-            device=identity.device,
-            trust=trust,
-            take_desired=sync.take_desired,
-            take_acknowledgement=sync.take_acknowledgement,
-            engine=engine,
-            configs=configs.reports,
-            nudge=nudge,
-            source=bundle,
-            back=BackWriter(identity.device, identity.signer, local.outbox, sync.sealed_report),
-            events=local.outbox,
-            connected=lambda: sync.connected,
-            limits=ImportLimits(),
-        )
-    )
+    imports = _imports(identity, local, trust, engine, configs, sync, bundle)
     return FleetDevice(identity, local, trust, engine, configs, sync, imports)
 
 
-def _imports(parts: ImportParts) -> ImportSessions:
-    return ImportSessions(lambda files: BundleImport(parts, files), parts.limits)
+def _imports(
+    identity: Identity,
+    local: LocalDevice,
+    trust: TrustStore,
+    engine: UpdateEngine,
+    configs: ConfigFollower,
+    sync: SyncService,
+    bundle: BundleSource,
+) -> ImportSessions:
+    def hurry() -> None:
+        engine.hurry()
+        configs.nudge()
+
+    limits = ImportLimits()
+    parts = ImportParts(
+        device=identity.device,
+        trust=trust,
+        take_desired=sync.take_desired,
+        take_acknowledgement=sync.take_acknowledgement,
+        engine=engine,
+        configs=configs.reports,
+        hurry=hurry,
+        source=bundle,
+        back=BackWriter(identity.device, identity.signer, local.outbox, sync.sealed_report),
+        events=local.outbox,
+        connected=lambda: sync.connected,
+        limits=limits,
+    )
+    return ImportSessions(lambda files: BundleImport(parts, files), limits)
 
 
 def _report_sources(

@@ -213,9 +213,10 @@ class UpdateEngine:
         self._wake.set()
 
     def hurry(self) -> None:
-        """Somebody at the device asks for it now: as :meth:`nudge`, and downloads need not begin apart."""
+        """Somebody at the device asks for it now: no pause holds, and downloads need not begin apart."""
         self._starts.hurry()
-        self.nudge()
+        self._pauses.end_all(but=())
+        self._wake.set()
 
     def reports(self) -> dict[str, SlotReport]:
         """Every slot as it stands, local ones too."""

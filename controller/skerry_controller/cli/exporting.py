@@ -15,7 +15,7 @@ from skerry_protocol.bundle import pack_name
 
 
 def export_bundle(request: dict[str, Any], output: Path, data: Path | None) -> dict[str, Any]:
-    """Write a bundle, and say what is in it.
+    """Write a bundle with the controller that the person means, and say what is in it.
 
     Args:
         request: The body of ``POST /bundles``.
@@ -25,23 +25,28 @@ def export_bundle(request: dict[str, Any], output: Path, data: Path | None) -> d
     Raises:
         ControllerError: Nothing was written.
     """
+    return work(data, lambda client: write_bundle(client, request, output))
 
-    async def write(client: ControllerClient) -> dict[str, Any]:
-        # First the folder: nothing is issued for a place that cannot be written.
-        with BundleFolder(output) as folder:
-            made: dict[str, Any] = await client.post("/bundles", request, long=True)
-            files = {name: base64.b64decode(text) for name, text in made["files"].items()}
-            length = sum(map(len, files.values())) + made["chunk_bytes"]
-            await asyncio.to_thread(folder.check_room, length)
-            for name, content in files.items():
-                await asyncio.to_thread(folder.write, name, content)
-            with transfer_bar(f"writing {output.name}", made["chunk_bytes"]) as progress:
-                await _write_packs(client, folder, made["packs"], progress)
-            await asyncio.to_thread(folder.finish)
-        kept = ("artifacts", "devices", "expires_at", "chunk_bytes", "notes")
-        return {"path": str(output), "bytes": length, **{key: made[key] for key in kept}}
 
-    return work(data, write)
+async def write_bundle(client: ControllerClient, request: dict[str, Any], output: Path) -> dict[str, Any]:
+    """Write a bundle, and say what is in it.
+
+    Raises:
+        ControllerError: Nothing was written.
+    """
+    # First the folder: nothing is issued for a place that cannot be written.
+    with BundleFolder(output) as folder:
+        made: dict[str, Any] = await client.post("/bundles", request, long=True)
+        files = {name: base64.b64decode(text) for name, text in made["files"].items()}
+        length = sum(map(len, files.values())) + made["chunk_bytes"]
+        await asyncio.to_thread(folder.check_room, length)
+        for name, content in files.items():
+            await asyncio.to_thread(folder.write, name, content)
+        with transfer_bar(f"writing {output.name}", made["chunk_bytes"]) as progress:
+            await _write_packs(client, folder, made["packs"], progress)
+        await asyncio.to_thread(folder.finish)
+    kept = ("artifacts", "devices", "expires_at", "chunk_bytes", "notes")
+    return {"path": str(output), "bytes": length, **{key: made[key] for key in kept}}
 
 
 async def _write_packs(

@@ -44,11 +44,14 @@ class Taken:
 
 
 def take_back(path: Path, data: Path | None) -> dict[str, Any]:
-    """Take in everything that devices wrote into a bundle.
+    """Take in everything that devices wrote into a bundle, at the controller that the person means.
+
+    Returns:
+        Device -> what came from it.
 
     Raises:
         UsageError: That is no bundle, or no device wrote anything.
-        WorldError: The controller does not answer.
+        ControllerError: The controller does not answer.
     """
     devices = list(_devices(path))
     if not devices:
@@ -57,7 +60,7 @@ def take_back(path: Path, data: Path | None) -> dict[str, Any]:
         )
 
     async def take(client: ControllerClient) -> dict[str, Any]:
-        return {device: asdict(await _take_device(client, path, device)) for device in devices}
+        return {device: asdict(await take_device(client, path, device)) for device in devices}
 
     return work(data, take)
 
@@ -78,7 +81,8 @@ def _devices(path: Path) -> Iterator[str]:
             yield device
 
 
-async def _take_device(client: ControllerClient, path: Path, device: str) -> Taken:
+async def take_device(client: ControllerClient, path: Path, device: str) -> Taken:
+    """Take in what one device wrote, and put acknowledgements for it there."""
     taken = Taken()
     await _take_report(client, path, device, taken)
     try:

@@ -66,7 +66,7 @@ class Reports:
             known = select(*columns).where(DeviceRow.id == device)
             boot_id, mark, told_at = (await session.execute(known)).one()
             boot = await session.get(DeviceBootRow, (device, report.boot_id))
-            overtaken = carried and told_at is not None and report.reported_at < told_at
+            overtaken = carried and report.reported_at < (told_at or 0)
             if overtaken or not _is_newer(report, boot_id, -1 if boot is None else boot.counter, mark):
                 log.debug("report_not_newer", device=device, counter=report.counter)
                 return AcceptedReport(report, is_news=False)

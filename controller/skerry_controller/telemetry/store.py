@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -98,6 +98,21 @@ async def stored_ranges(
         max_streams: The streams that received something last.
         max_ranges: In all; what is beyond is told another time.
     """
+    query = _runs(device, max_streams).limit(max_ranges)
+    found: dict[str, list[Range]] = {}
+    async with database.session() as session:
+        for stream, first, last in await session.execute(query):
+            found.setdefault(stream, []).append((first, last))
+        gone = select(GoneRangeRow.stream, GoneRangeRow.first, GoneRangeRow.last).where(
+            GoneRangeRow.device_id == device, GoneRangeRow.stream.in_(list(found))
+        )
+        for stream, first, last in await session.execute(gone.limit(max_ranges)):
+            found[stream].append((first, last))
+    return {stream: ranges.union(parts) for stream, parts in found.items()}
+
+
+def _runs(device: str, max_streams: int) -> Select[tuple[str, int, int]]:
+    """Runs of sequence numbers without a gap: stream, first, last."""
     mine = RecordRow.device_id == device
     latest = (
         select(RecordRow.stream)
@@ -113,21 +128,9 @@ async def stored_ranges(
         .where(mine, RecordRow.stream.in_(latest))
         .subquery()
     )
-    query = (
-        select(runs.c.stream, func.min(runs.c.sequence), func.max(runs.c.sequence))
-        .group_by(runs.c.stream, runs.c.run)
-        .limit(max_ranges)
+    return select(runs.c.stream, func.min(runs.c.sequence), func.max(runs.c.sequence)).group_by(
+        runs.c.stream, runs.c.run
     )
-    found: dict[str, list[Range]] = {}
-    async with database.session() as session:
-        for stream, first, last in await session.execute(query):
-            found.setdefault(stream, []).append((first, last))
-        gone = select(GoneRangeRow.stream, GoneRangeRow.first, GoneRangeRow.last).where(
-            GoneRangeRow.device_id == device, GoneRangeRow.stream.in_(list(found))
-        )
-        for stream, first, last in await session.execute(gone.limit(max_ranges)):
-            found[stream].append((first, last))
-    return {stream: ranges.union(parts) for stream, parts in found.items()}
 
 
 async def known_sequences(
