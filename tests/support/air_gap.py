@@ -38,7 +38,7 @@ from support.publishing import CoreRemote
 from support.registry import LIMITS
 from support.scripted_controller import PlainConnector, new_device_signer
 from support.tiny_gguf import CHATML, write_tiny_gguf
-from support.updates import FakeDevice, FakeTrier
+from support.updates import FakeDevice, FakeHealth, FakeTrier
 
 CHANNEL = "assistant/stable"
 SITE = "hut"
@@ -159,6 +159,7 @@ class Hut:
             trier=self.trier,
             events=self.outbox,
             device=FakeDevice(),
+            health=FakeHealth(),
             limits=limits,
             nearby=[self.source],
         )

@@ -111,7 +111,7 @@ async def stored_ranges(
     return {stream: ranges.union(parts) for stream, parts in found.items()}
 
 
-def _runs(device: str, max_streams: int) -> Select[tuple[str, int, int]]:
+def _runs(device: str, max_streams: int) -> Select[Any]:
     """Runs of sequence numbers without a gap: stream, first, last."""
     mine = RecordRow.device_id == device
     latest = (
