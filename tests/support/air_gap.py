@@ -150,7 +150,7 @@ class Hut:
         self.registry = await Registry.open(folder / "registry", limits=LIMITS, events=self.outbox)
         stack.push_async_callback(self.registry.close)
         self.source = BundleSource()
-        limits = UpdateLimits(progress_s=0.0)
+        limits = UpdateLimits(progress_s=0.0, soak_s=0.0)
         self.engine = await UpdateEngine.open(
             folder / "updates.db",
             self.registry,
