@@ -34,11 +34,12 @@ from skerry_protocol.names import ArtifactRef, new_device_id
 from skerry_protocol.reported import Inventory
 from skerry_protocol.signing import KeySigner, public_pem
 from support.controller_data import open_keyring, opened_core, operator_http
+from support.fake_health import FakeHealth
 from support.publishing import CoreRemote
 from support.registry import LIMITS
 from support.scripted_controller import PlainConnector, new_device_signer
 from support.tiny_gguf import CHATML, write_tiny_gguf
-from support.updates import FakeDevice, FakeHealth, FakeTrier
+from support.updates import FakeDevice, FakeTrier
 
 CHANNEL = "assistant/stable"
 SITE = "hut"
