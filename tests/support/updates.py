@@ -62,13 +62,13 @@ def publish(
     ref: str = "smol@1",
     *,
     selector: str = "",
-    kind: str = "model",
+    base: str | None = None,
     memory_bytes: int | None = None,
     license: str | None = None,  # noqa: A002 - as the manifest
     acceptance: Acceptance = Acceptance(),  # noqa: B008 - frozen
     **facts: str,
 ) -> Published:
-    """Describe a model file as the controller does."""
+    """Describe a model file, or with the hash of a base an adapter, as the controller does."""
     name, _, version = ref.partition("@")
     header = read_gguf_header(data) if data.startswith(b"GGUF") else None
     chunked = chunk_file(data, plan_chunks(len(data), header, SMALL_CHUNKS))
@@ -77,7 +77,8 @@ def publish(
     manifest = Manifest(
         name=name,
         version=version,
-        kind=kind,
+        kind="model" if base is None else "adapter",
+        base=base,
         variants=(Variant(selector=selector, files=(entry,)),),
         memory_bytes=memory_bytes,
         license=license,

@@ -129,7 +129,7 @@ async def test_a_manifest_of_another_name_is_refused(world: World, one: Publishe
     ("changes", "code"),
     [
         ({"selector": "site=elsewhere"}, "no_variant"),
-        ({"kind": "adapter"}, "manifest_malformed"),
+        ({"base": "a" * 64}, "unsupported_kind"),
         ({"memory_bytes": 1 << 40}, "no_memory"),
         ({"architecture": "mamba9"}, "architecture_unsupported"),
         ({"acceptance": Acceptance(cpu_features=("avx2", "amx_tile"))}, "cpu_unsupported"),
