@@ -9,7 +9,8 @@ import structlog
 
 from skerry_agent.durable import write_atomic
 from skerry_agent.errors import UsageError
-from skerry_agent.registry import ModelNotFoundError, Registry
+from skerry_agent.pairs import model_file
+from skerry_agent.registry import ModelNotFoundError, Pair, Registry
 from skerry_agent.runtime import ModelFile, ModelPool
 
 log = structlog.get_logger(__name__)
@@ -47,18 +48,18 @@ class Pins:
         return tuple(dict.fromkeys((*self._fixed, *self._names)))
 
     async def files(self) -> list[ModelFile]:
-        """What the names stand for now; names that stand for nothing are left out."""
+        """The models that the names stand for now; names that stand for none are left out."""
         found = {}
         unknown = set()
         for name in self.names():
             try:
-                artifact = await self._registry.find(name)
+                pair = await self._registry.find_pair(name)
             except (ModelNotFoundError, UsageError) as error:
                 unknown.add(name)
                 if name not in self._unknown:
                     log.warning("pinned_model_unknown", name=name, error=str(error))
                 continue
-            found[artifact.file_sha256] = ModelFile(artifact.path, artifact.file_sha256, artifact.ref)
+            found[pair.model.file_sha256] = model_file(Pair(pair.model))
         self._unknown = unknown
         return list(found.values())
 
@@ -68,7 +69,7 @@ class Pins:
         Raises:
             UsageError: No model has that name, or too many are pinned.
         """
-        await self._registry.find(name)
+        await self._registry.find_pair(name)
         if len(self._names) >= MAX_PINS:
             raise UsageError(f"{MAX_PINS} models are pinned already; unpin one first")
         await self._store((*(kept for kept in self._names if kept != name), name))

@@ -13,8 +13,8 @@ from starlette.applications import Starlette
 from skerry_agent.access import TokenStore
 from skerry_agent.api import ApiOptions, ApiParts, FleetUpdates, PresetStore, create_api
 from skerry_agent.daemon.servers import bind_tcp, make_server
-from skerry_agent.registry import InstalledArtifact, Slot
-from skerry_agent.registry.naming import resolve
+from skerry_agent.registry import InstalledArtifact, Pair, Slot
+from skerry_agent.registry.naming import resolve, resolve_pair
 from skerry_agent.runtime import (
     Candidate,
     EmbedRequest,
@@ -171,6 +171,9 @@ class ScriptedModels:
 
     installed: list[InstalledArtifact]
     active: dict[str, Slot]
+
+    async def find_pair(self, name: str) -> Pair:
+        return resolve_pair(name, self.active, self.installed)
 
     async def find(self, name: str) -> InstalledArtifact:
         return resolve(name, self.active, self.installed)

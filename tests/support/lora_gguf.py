@@ -7,7 +7,7 @@ import argparse
 import mmap
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import gguf
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from skerry_protocol.gguf_header import GgufHeader, TensorInfo, read_gguf_header
 
-Matrix: TypeAlias = NDArray[np.float32]
+Matrix: TypeAlias = NDArray[Any]
 Tensors: TypeAlias = dict[str, Matrix]
 ATTENTION: Final = ("attn_q", "attn_k", "attn_v", "attn_output")
 ALL_MATRICES: Final = (*ATTENTION, "ffn_gate", "ffn_up", "ffn_down")
@@ -30,6 +30,7 @@ def write_lora_gguf(
     strength: float = 0.7,
     alpha: float | None = None,
     targets: Collection[str] = ALL_MATRICES,
+    half: bool = False,
     name: str = "tiny-lora",
     licence: str | None = "apache-2.0",
     overrides: Mapping[str, str | int | float | None] | None = None,
@@ -45,12 +46,15 @@ def write_lora_gguf(
         strength: How far the product is from nothing: at 1, as a random matrix that keeps a vector's length.
         alpha: ``adapter.lora.alpha``; None for the rank, so that the product counts as it is.
         targets: Which matrices of each block are changed.
+        half: Write F16 in place of F32.
         name: ``general.name``.
         licence: ``general.license``, or None to leave it out.
         overrides: Metadata to replace or add, or None to leave a key out.
         change: Gets the tensors (numpy's order of axes) before they are written, to spoil them.
     """
     tensors = _pairs(_header(Path(base)), seed=seed, rank=rank, strength=strength, targets=targets)
+    if half:
+        tensors = {key: matrix.astype(np.float16) for key, matrix in tensors.items()}
     if change is not None:
         change(tensors)
     metadata: dict[str, str | int | float | None] = {

@@ -17,11 +17,11 @@ from skerry_agent.runtime.chat_template import ChatTemplate, TemplateBrokenError
 from skerry_agent.runtime.draft import Draft
 from skerry_agent.runtime.embedding import Pooling
 from skerry_agent.runtime.engine import Engine, EngineOptions
-from skerry_agent.runtime.engine_ports import EngineBrokenError, NoRoomError, Part
+from skerry_agent.runtime.engine_ports import AdapterUnusableError, EngineBrokenError, NoRoomError, Part
 from skerry_agent.runtime.errors import InvalidRequestError
 from skerry_agent.runtime.prefix_store import PrefixStore
 from skerry_agent.runtime.prompt_reader import PromptReader
-from skerry_agent.runtime.requests import Candidate, GenerateRequest, TokenLogprobs
+from skerry_agent.runtime.requests import AdapterFile, Candidate, GenerateRequest, TokenLogprobs
 from skerry_agent.runtime.wire import (
     Cancelled,
     Detokenized,
@@ -64,6 +64,10 @@ class ScriptedModel:
         self.specials: list[bool] = []
         self.open_samplers = 0
         self.broken_off = 0
+        self.adapters: list[str] = []
+        self.loaded: set[str] = set()
+        self.adapters_of: list[tuple[list[str], list[int]]] = []
+        """For each step: the adapters, and the sequences in it."""
         self.cells: list[dict[int, tuple[int, int]]] = []
         """For each cell that is in use: its position and token, by the sequences that hold it."""
         self.rows: dict[int, tuple[int, int]] = {}
@@ -89,6 +93,19 @@ class ScriptedModel:
         assert [position for position, _ in held] == list(range(len(held)))
         return [token for _, token in held]
 
+    def check_adapters(self, adapters: Sequence[AdapterFile]) -> None:
+        if any(adapter.path == "damaged" for adapter in adapters):
+            raise AdapterUnusableError("the adapter is damaged")
+
+    def load_adapters(self, adapters: Sequence[AdapterFile]) -> None:
+        if any(adapter.path == "unloadable" for adapter in adapters):
+            raise AdapterUnusableError("llama.cpp cannot load the adapter")
+        self.loaded |= {adapter.sha256 for adapter in adapters}
+
+    def use_adapters(self, adapters: Sequence[AdapterFile]) -> None:
+        self.adapters = [adapter.sha256 for adapter in adapters]
+        assert self.loaded >= set(self.adapters)
+
     def decode(self, parts: Sequence[Part]) -> list[int]:
         self.before_decode(parts)
         count = sum(len(part.tokens) for part in parts)
@@ -106,6 +123,7 @@ class ScriptedModel:
             rows.append(at - 1)
             for back in range(part.outputs):
                 self.rows[at - 1 - back] = (part.sequence, part.position + len(part.tokens) - back)
+        self.adapters_of.append((self.adapters, [part.sequence for part in parts]))
         self.decoded.append([Part(p.sequence, p.position, list(p.tokens), p.outputs) for p in parts])
         return rows
 
@@ -211,7 +229,7 @@ class ScriptedEmbedModel:
         type(self).made += 1
         self._read = 0
 
-    def begin(self) -> None:
+    def begin(self, adapters: Sequence[AdapterFile]) -> None:
         self._read = 0
 
     def vectors(self, tokens: Sequence[int], position: int) -> NDArray[np.float32]:

@@ -68,7 +68,8 @@ def create_admin_app(service: AdminService, incoming: Path) -> Starlette:
             with disk_errors("taking in", path), path.open("xb") as file:
                 async for block in request.stream():
                     await run_in_threadpool(file.write, block)
-            return JSONResponse(await service.take_file(path, request.query_params.get("name", "")))
+            name, base = request.query_params.get("name", ""), request.query_params.get("base")
+            return JSONResponse(await service.take_file(path, name, base))
         finally:
             path.unlink(missing_ok=True)
 

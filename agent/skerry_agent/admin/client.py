@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -31,8 +31,10 @@ class AdminClient(Protocol):
             WorldError: The daemon went away.
         """
 
-    def import_file(self, path: Path, name: str, progress: Progress) -> dict[str, Any]:
-        """Import a model file."""
+    def import_file(
+        self, path: Path, name: str, progress: Progress, *, base: str | None = None
+    ) -> dict[str, Any]:
+        """Import a model file, or with a base an adapter."""
 
     def bundle_turn(self, import_id: str, status: str, body: bytes) -> dict[str, Any]:
         """Answer the last step of a bundle's import (``""`` before the first), and get the next.
@@ -81,13 +83,15 @@ class _SocketClient:
     def call(self, operation: str, **arguments: object) -> dict[str, Any]:
         return self._post(f"/v1/{operation}", msgspec.json.encode(arguments), {})
 
-    def import_file(self, path: Path, name: str, progress: Progress) -> dict[str, Any]:
+    def import_file(
+        self, path: Path, name: str, progress: Progress, *, base: str | None = None
+    ) -> dict[str, Any]:
         size = path.stat().st_size
         with path.open("rb") as file:
             body = _Watched(file, lambda done: progress(done, size))
-            return self._post(
-                f"/v1/{IMPORT_OPERATION}?name={quote(name, safe='')}", body, {"Content-Length": str(size)}
-            )
+            about = {"name": name} if base is None else {"name": name, "base": base}
+            target = f"/v1/{IMPORT_OPERATION}?{urlencode(about)}"
+            return self._post(target, body, {"Content-Length": str(size)})
 
     def bundle_turn(self, import_id: str, status: str, body: bytes) -> dict[str, Any]:
         target = f"/v1/{BUNDLE_OPERATION}?id={quote(import_id, safe='')}&status={status}"
@@ -134,9 +138,11 @@ class _AtRestClient:
 
         return asyncio.run(run())
 
-    def import_file(self, path: Path, name: str, progress: Progress) -> dict[str, Any]:
+    def import_file(
+        self, path: Path, name: str, progress: Progress, *, base: str | None = None
+    ) -> dict[str, Any]:
         progress(0, os.stat(path).st_size)  # noqa: PTH116 - raises the plain OSError that the caller shows
-        result = self.call(IMPORT_OPERATION, path=path, name=name)
+        result = self.call(IMPORT_OPERATION, path=path, name=name, base=base)
         progress(int(result["bytes"]), int(result["bytes"]))
         return result
 

@@ -123,8 +123,9 @@ class AdminService:
     async def models(self) -> dict[str, Any]:
         """What is installed, and where it is active."""
         slots = await self.registry.slots()
-        active = {s.active.ref: s.name for s in slots if s.active}
-        previous = {s.previous.ref: s.name for s in slots if s.previous}
+        active = {part.ref: s.name for s in slots if s.serving for part in s.serving.parts}
+        previous = {part.ref: s.name for s in slots if s.before for part in s.before.parts}
+        refs = {a.file_sha256: a.ref for a in await self.registry.artifacts()}
         pinned = {file.sha256 for file in await self.pins.files()} if self.pins else set()
         loaded = self._in_memory()
         return {
@@ -138,6 +139,7 @@ class AdminService:
                     "bytes": a.length,
                     "sha256": a.file_sha256,
                     "license": a.license,
+                    "base": None if a.base_sha256 is None else refs.get(a.base_sha256, a.base_sha256),
                     "active_in": active.get(a.ref),
                     "previous_in": previous.get(a.ref),
                     "description": dict(a.description),
@@ -152,15 +154,15 @@ class AdminService:
         """The newest events, newest last."""
         return {"events": [event._asdict() for event in await self.outbox.recent_events(limit)]}
 
-    async def import_file(self, path: Path, name: str) -> dict[str, Any]:
-        """Take a model file into the registry, under ``local/``.
+    async def import_file(self, path: Path, name: str, base: str | None = None) -> dict[str, Any]:
+        """Take a model file, or with a base an adapter, into the registry, under ``local/``.
 
         Raises:
             UsageError: The device is enrolled and its settings do not allow it, or the name is taken.
             ModelFileError: The file is no usable model.
         """
         self._check_local_allowed()
-        return _import_entry(await self.registry.import_file(path, name))
+        return _import_entry(await self.registry.import_file(path, name, base=base))
 
     async def prepare_import(self, length: int) -> None:
         """Make room for a file of ``length`` bytes that is about to be sent in.
@@ -172,10 +174,10 @@ class AdminService:
         self._check_local_allowed()
         await self.registry.reserve(length)
 
-    async def take_file(self, path: Path, name: str) -> dict[str, Any]:
+    async def take_file(self, path: Path, name: str, base: str | None = None) -> dict[str, Any]:
         """Take a file that was sent in, as :meth:`import_file` does, but without a second copy of it."""
         self._check_local_allowed()
-        return _import_entry(await self.registry.take_file(path, name))
+        return _import_entry(await self.registry.take_file(path, name, base=base))
 
     async def bundle_begin(self, wait_s: float | None = None) -> dict[str, Any]:
         """Begin to import a bundle, whose files the caller reads and writes step by step.
@@ -342,7 +344,9 @@ def _slot_entry(slot: Slot) -> dict[str, Any]:
     return {
         "name": slot.name,
         "active": slot.active.ref if slot.active else None,
+        "adapters": [adapter.ref for adapter in slot.adapters],
         "previous": slot.previous.ref if slot.previous else None,
+        "previous_adapters": [adapter.ref for adapter in slot.previous_adapters],
     }
 
 

@@ -91,7 +91,7 @@ class Answering:
                 self.lender.lease(served.model, keep_alive_s) as runner,
             ):
                 load_s = time.monotonic() - began
-                return await self.lender.embed(runner, wanted), load_s
+                return await self.lender.embed(runner, served.model.ask(wanted)), load_s
 
         try:
             return await until_disconnect(request, work())

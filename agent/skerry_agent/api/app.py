@@ -112,7 +112,7 @@ class _Device:
 
     async def health(self, _request: Request) -> Response:
         """Whether the daemon lives, and what it serves."""
-        slots = {slot.name: slot.active.ref for slot in await self._models.slots() if slot.active}
+        slots = {slot.name: slot.serving.text for slot in await self._models.slots() if slot.serving}
         runners = [
             {"model": s.label, "state": s.state, "queue": s.queue_depth, "restarts": s.restarts}
             for s in self._runners.status()

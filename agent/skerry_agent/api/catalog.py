@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from skerry_agent.api.names import canonical_name
 from skerry_agent.api.ports import Models
 from skerry_agent.api.presets import Preset, PresetStore
-from skerry_agent.registry import InstalledArtifact, ModelNotFoundError
+from skerry_agent.pairs import model_file
+from skerry_agent.registry import InstalledArtifact, ModelNotFoundError, Pair
 from skerry_agent.runtime import ModelFile
 from skerry_protocol.names import LOCAL_PREFIX
 
@@ -16,16 +17,19 @@ class Served:
 
     Attributes:
         name: The name as the client wrote it.
+        artifact: The model.
+        adapters: The LoRA adapters on it.
     """
 
     name: str
     artifact: InstalledArtifact
     preset: Preset | None = None
+    adapters: tuple[InstalledArtifact, ...] = ()
 
     @property
     def model(self) -> ModelFile:
         """The file, as the runtime takes it."""
-        return ModelFile(self.artifact.path, self.artifact.file_sha256, self.artifact.ref)
+        return model_file(Pair(self.artifact, self.adapters))
 
     @property
     def has_chat_template(self) -> bool:
@@ -49,19 +53,21 @@ class Catalog:
         canonical = canonical_name(name)
         preset = None
         try:
-            artifact = await self.models.find(canonical)
+            pair = await self.models.find_pair(canonical)
         except ModelNotFoundError as error:
             preset = self.presets.get(canonical)
             if preset is None:
                 raise self._not_found(error) from error
-            artifact = await self._base(preset)
-        if artifact.kind != "model":
-            raise ModelNotFoundError(f"{artifact.ref} is no model but a {artifact.kind}: it cannot answer")
-        return Served(name, artifact, preset)
+            pair = await self._base(preset)
+        if pair.model.kind != "model":
+            raise ModelNotFoundError(
+                f"{pair.model.ref} is no model but a {pair.model.kind}: it cannot answer"
+            )
+        return Served(name, pair.model, preset, pair.adapters)
 
-    async def _base(self, preset: Preset) -> InstalledArtifact:
+    async def _base(self, preset: Preset) -> Pair:
         try:
-            return await self.models.find(preset.base)
+            return await self.models.find_pair(preset.base)
         except ModelNotFoundError as error:
             raise ModelNotFoundError(
                 f"{preset.name} is built on {preset.base}, which is not on this device: {error}"

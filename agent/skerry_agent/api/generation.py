@@ -59,7 +59,7 @@ class Generation(AsyncIterator[ChoiceEvent]):
     ) -> None:
         self.load_s = 0.0
         self._lender = lender
-        self._requests = tuple(requests)
+        self._requests = tuple(model.ask(request) for request in requests)
         self._timeout_s = timeout_s
         self._keep_alive_s = keep_alive_s
         self._places = asyncio.Semaphore(PARALLEL_CHOICES)

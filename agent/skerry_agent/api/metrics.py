@@ -66,6 +66,7 @@ ENGINE_COUNTERS = {
     "preemptions": "How often a running request had to wait again, since the cache was full.",
     "restored_tokens": "Tokens of prefixes that came back from disk.",
     "thread_changes": "How often the number of threads changed.",
+    "adapter_switches": "How often the steps went on with other LoRA adapters.",
 }
 ENGINE_GAUGES = {
     "active": "Slots in use: requests that run.",

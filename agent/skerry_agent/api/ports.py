@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from skerry_agent.access import ApiToken
-from skerry_agent.registry import InstalledArtifact, Slot
+from skerry_agent.registry import InstalledArtifact, Pair, Slot
 from skerry_agent.runtime import ModelFile, ModelStatus, Runner, RuntimeMetrics
 from skerry_protocol.reported import SlotReport
 
@@ -18,6 +18,13 @@ class Models(Protocol):
 
         Raises:
             ModelNotFoundError: Nothing has that name.
+        """
+
+    async def find_pair(self, name: str) -> Pair:
+        """The model, and the adapters on it, that answer under a name.
+
+        Raises:
+            ModelNotFoundError: Nothing has that name, or an adapter's base is not here.
         """
 
     async def artifacts(self) -> Sequence[InstalledArtifact]:

@@ -119,9 +119,14 @@ def events(
 
 @app.command("import")
 def import_file(
-    path: Annotated[Path, typer.Argument(help="A GGUF model file, or the folder of a bundle on a stick.")],
+    path: Annotated[
+        Path, typer.Argument(help="A GGUF model or LoRA adapter, or the folder of a bundle on a stick.")
+    ],
     name: Annotated[
         str | None, typer.Option(help="For a file: NAME@VERSION; it will stand below local/.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="For an adapter's file: the model that it was made for.")
     ] = None,
     wait: Annotated[
         int | None, typer.Option(min=0, help="For a bundle: seconds to wait for the update's end; else 1800.")
@@ -147,10 +152,10 @@ def import_file(
 
     # The registry checks again; but a running agent does not know the file's own name, and a refusal
     # needs no transfer.
-    check_import(path, name)
+    check_import(path, name, adapter=base is not None)
     client = device_client(state)
     with transfer_bar(f"importing {path.name}", hidden=as_json) as progress:
-        result = client.import_file(path.resolve(), name, progress)
+        result = client.import_file(path.resolve(), name, progress, base=base)
     show_result(result, as_json, show_import)
 
 

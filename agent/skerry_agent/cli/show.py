@@ -32,8 +32,8 @@ def show_status(status: dict[str, Any]) -> None:
         slot, update = names.get(name, {}), updates.get(name, {})
         table.add_row(
             name,
-            slot.get("active") or "-",
-            slot.get("previous") or "-",
+            _pair(slot, "active", "adapters"),
+            _pair(slot, "previous", "previous_adapters"),
             progress(update),
             waiting(update),
         )
@@ -55,7 +55,7 @@ def show_models(result: dict[str, Any]) -> None:
         table.add_row(
             model["ref"],
             f"{model['bytes'] / MiB:.1f} MiB",
-            str(model["description"].get("quantization", "-")),
+            str(model["description"].get("quantization") or _adapter(model)),
             model["license"] or "-",
             "fleet" if model["signed"] else "local",
             model["active_in"] or (f"before, {model['previous_in']}" if model["previous_in"] else "-"),
@@ -63,6 +63,15 @@ def show_models(result: dict[str, Any]) -> None:
     console.print(table if table.row_count else "no models; see skerry-agent import --help")
     _show_runners(result["models"])
     _show_memory(result["memory"])
+
+
+def _pair(slot: dict[str, Any], model: str, adapters: str) -> str:
+    """``smol@1 + german@1``."""
+    return " + ".join((slot.get(model) or "-", *slot.get(adapters, ())))
+
+
+def _adapter(model: dict[str, Any]) -> str:
+    return f"LoRA on {model['base']}" if model.get("base") else "-"
 
 
 def _show_runners(models: list[dict[str, Any]]) -> None:
@@ -108,7 +117,7 @@ def show_slot(result: dict[str, Any]) -> None:
     """``skerry-agent activate`` and ``rollback``."""
     slot = result["slot"]
     name = slot["name"].removeprefix("local/")
-    console.print(f"{slot['active'] or 'nothing'} is active; ask for it as '{name}'", highlight=False)
+    console.print(f"{_pair(slot, 'active', 'adapters')} is active; ask for it as '{name}'", highlight=False)
 
 
 def show_tokens(result: dict[str, Any]) -> None:

@@ -255,9 +255,9 @@ def _report_sources(
         configs=configs.reports,
         trust_epoch=lambda: trust.trust_document.epoch,
         unsigned=lambda: [
-            slot.active.ref
+            slot.serving.parts[-1].ref
             for slot in local.registry.slots_now.values()
-            if slot.active is not None and slot.name.startswith(LOCAL_PREFIX)
+            if slot.serving is not None and slot.name.startswith(LOCAL_PREFIX)
         ],
         agent_version=__version__,
     )

@@ -33,6 +33,7 @@ from skerry_agent.runtime.model import (
 )
 from skerry_agent.runtime.pool import ModelPool
 from skerry_agent.runtime.requests import (
+    AdapterFile,
     Candidate,
     ChatMessage,
     EmbedRequest,
@@ -50,6 +51,7 @@ from skerry_agent.runtime.runner import Runner
 from skerry_agent.runtime.service_watch import RuntimeEvent
 
 __all__ = [
+    "AdapterFile",
     "Candidate",
     "ChatMessage",
     "EmbedRequest",

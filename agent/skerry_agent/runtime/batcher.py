@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from typing import Literal
 
+from skerry_agent.runtime.adapter_turns import AdapterTurns
 from skerry_agent.runtime.chunk_size import ChunkSize
 from skerry_agent.runtime.engine_ports import NO_TOKEN, Model, NoRoomError, Part, StepAbortedError
 from skerry_agent.runtime.engine_stats import EngineStats
@@ -11,6 +12,7 @@ from skerry_agent.runtime.failures import failure
 from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.kv_cache import KvCache
 from skerry_agent.runtime.long_step import LONG_STEP_S, LongStep
+from skerry_agent.runtime.prefix_domain import prefix_domain
 from skerry_agent.runtime.prefix_tree import common_length
 from skerry_agent.runtime.requests import FinishReason
 from skerry_agent.runtime.speculation import MAX_JOBS, Speculation
@@ -62,6 +64,8 @@ class Batcher:
         self._share: ShareScope = share
         self._stats = stats
         self._speculation = speculation if model.shares else None
+        self._turns = AdapterTurns(model, stats)
+        self._adapted = False  # some active request has adapters, or the last step had
         self.waiting: list[JobState] = []
         self.active: list[JobState] = []
         self.out: list[FromRunner] = []
@@ -101,7 +105,7 @@ class Batcher:
 
     def _begin_waiting(self) -> None:
         for job in tuple(self.waiting):
-            if self._follows(job):
+            if self._follows(job) or (job.request.adapters and not self._load_adapters(job)):
                 continue
             if not self._begin(job):
                 if not self.active:
@@ -111,7 +115,24 @@ class Batcher:
     def _domain(self, job: JobState) -> str | None:
         if self._share == "off" or not job.request.prefix_cache or not self._model.shares:
             return None
-        return job.client if self._share == "client" else ""
+        return prefix_domain(job.client if self._share == "client" else "", job.request.adapters)
+
+    def _load_adapters(self, job: JobState) -> bool:
+        try:
+            self._model.load_adapters(job.request.adapters)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
+            self._fail(job, error)
+            return False
+        self._adapted = True
+        return True
+
+    def _turn(self) -> list[JobState]:
+        """The active requests that may go into one step: those with equal adapters."""
+        if not self._adapted:
+            return self.active
+        chosen = self._turns.choose(self.active)
+        self._adapted = self._turns.current != () or len(chosen) < len(self.active)
+        return chosen
 
     def _follows(self, job: JobState) -> bool:
         """Whether another request reads the beginning of this one's prompt at the moment."""
@@ -157,7 +178,7 @@ class Batcher:
         """The next step: first a token of each answer, then pieces of prompts, as many as fit."""
         reading: list[JobState] = []
         writing: list[JobState] = []
-        for job in self.active:
+        for job in self._turn():
             (writing if job.decoding else reading).append(job)
         writing = writing[: self._model.batch_tokens]
         planned = [(job, self._part(job, 1)) for job in writing]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skerry_agent.runtime.engine_ports import EngineBrokenError
 from skerry_agent.runtime.errors import PromptTooLongError
 from skerry_agent.runtime.failures import failure
-from skerry_agent.runtime.requests import EmbedRequest, EmbedResult
+from skerry_agent.runtime.requests import AdapterFile, EmbedRequest, EmbedResult
 from skerry_agent.runtime.wire import Cancelled, Embedded, FromRunner, Progress
 
 Pooling = Literal["mean", "first", "last"]
@@ -31,8 +31,8 @@ class EmbedModel(Protocol):
     step_tokens: int
     pooling: Pooling
 
-    def begin(self) -> None:
-        """Forget the text before."""
+    def begin(self, adapters: Sequence[AdapterFile]) -> None:
+        """Forget the text before, and compute the next one with these adapters."""
 
     def vectors(self, tokens: Sequence[int], position: int) -> Floats:
         """The vectors of these tokens, one a row."""
@@ -123,7 +123,7 @@ class Embedder:
                 raise PromptTooLongError(len(tokens), model.context_tokens)
             tokens = job.texts[len(job.done)] = tokens[: model.context_tokens]
         if not job.read:
-            model.begin()
+            model.begin(job.request.adapters)
         part = tokens[job.read : job.read + model.step_tokens]
         vectors = model.vectors(part, job.read)
         if job.total is None or model.pooling == "last":

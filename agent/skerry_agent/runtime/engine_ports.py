@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from skerry_agent.runtime.requests import GenerateRequest, TokenLogprobs
+from skerry_agent.runtime.requests import AdapterFile, GenerateRequest, TokenLogprobs
 
 NO_TOKEN = -1
 """What a sampler says when its grammar allows no token at all: the answer is over."""
@@ -19,6 +19,10 @@ class StepAbortedError(Exception):
 
 class EngineBrokenError(Exception):
     """llama.cpp failed in a way after which nothing it holds can be trusted: the process has to end."""
+
+
+class AdapterUnusableError(Exception):
+    """An adapter is damaged, or llama.cpp does not take it; the message says so to the client."""
 
 
 class Part(NamedTuple):
@@ -97,6 +101,23 @@ class Model(Vocabulary, Protocol):
 
     def share(self, source: int, target: int, start: int, end: int) -> None:
         """Let ``target`` hold the cells of ``source`` at these positions as well, in place of its own."""
+
+    def check_adapters(self, adapters: Sequence[AdapterFile]) -> None:
+        """Read adapters whose bytes were not checked yet; any thread may.
+
+        Raises:
+            AdapterUnusableError: The bytes are not those of the digest.
+        """
+
+    def load_adapters(self, adapters: Sequence[AdapterFile]) -> None:
+        """Have adapters ready for ``use_adapters``; nothing happens for those that are.
+
+        Raises:
+            AdapterUnusableError: llama.cpp does not take one.
+        """
+
+    def use_adapters(self, adapters: Sequence[AdapterFile]) -> None:
+        """Compute the next steps with these adapters, which are loaded."""
 
     def save_state(self, sequence: int) -> bytearray:
         """What the cache holds of a sequence."""

@@ -62,6 +62,7 @@ def load_engine(
             model,
             context_tokens=context.context_tokens,
             threads=load.threads if threads is None else threads.threads,
+            adapters=context.adapters,
         ),
         open_score_model=lambda: LlamaScoreContext(
             model,

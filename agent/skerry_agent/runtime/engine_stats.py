@@ -31,6 +31,7 @@ class EngineStats(msgspec.Struct):
         thread_changes: How often that number changed.
         others_cores: Load of the device's other processes, in cores, as last measured.
         chunk_tokens: Prompt tokens in one step, as adapted.
+        adapter_switches: How often the steps went on with other LoRA adapters.
         celsius: The device's temperature, when there is a limit to it.
     """
 
@@ -59,3 +60,4 @@ class EngineStats(msgspec.Struct):
     others_cores: float = 0.0
     chunk_tokens: int = 0
     celsius: float = 0.0
+    adapter_switches: int = 0

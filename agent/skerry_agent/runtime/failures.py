@@ -3,6 +3,7 @@
 import sys
 
 from skerry_agent.runtime.chat_template import TemplateBrokenError, TemplateRefusedError
+from skerry_agent.runtime.engine_ports import AdapterUnusableError
 from skerry_agent.runtime.errors import InvalidRequestError, NoChatTemplateError, PromptTooLongError
 from skerry_agent.runtime.wire import Failed
 
@@ -15,6 +16,8 @@ def failure(number: int, error: Exception) -> Failed:
         return Failed(number, "no_chat_template", str(error))
     if isinstance(error, TemplateRefusedError | InvalidRequestError):
         return Failed(number, "invalid_request", str(error))
+    if isinstance(error, AdapterUnusableError):
+        return Failed(number, "failed", str(error))
     # Only the type: the text of an error may quote the prompt.
     name = type(error).__name__
     sys.stderr.write(f"job {number} failed: {name}\n")

@@ -69,6 +69,7 @@ class Preparer:
         try:
             request = with_grammar(job.request)
             tokens = self._reader.tokens(request)
+            self._model.check_adapters(request.adapters)
             room = self._room(tokens, request.context_tokens)
             job.sampler = self._model.sampler(request, tokens)
         except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
@@ -89,6 +90,7 @@ class Preparer:
     def embedding(self, job: EmbedJob) -> Failed | None:
         """As ``generation``, for a request for vectors."""
         try:
+            self._model.check_adapters(job.request.adapters)
             texts = [self._model.tokenize(text, add_special=True) for text in job.request.inputs]
             job.texts = [tokens or self._model.tokenize("\n", add_special=False) for tokens in texts]
         except Exception as error:  # noqa: BLE001 - the same

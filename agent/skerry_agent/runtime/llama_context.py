@@ -13,9 +13,10 @@ from llama_cpp import llama_cpp as lib
 from numpy.typing import NDArray
 
 from skerry_agent.runtime.engine_ports import EngineBrokenError, NoRoomError, Part, StepAbortedError
+from skerry_agent.runtime.llama_adapters import LlamaAdapters
 from skerry_agent.runtime.llama_model import LlamaModel, LoadRefusedError
 from skerry_agent.runtime.llama_sampler import LlamaSampler
-from skerry_agent.runtime.requests import Candidate, GenerateRequest, TokenLogprobs
+from skerry_agent.runtime.requests import AdapterFile, Candidate, GenerateRequest, TokenLogprobs
 
 DECODED, NO_SLOT, ABORTED = 0, 1, 2
 MAX_SEQUENCES = 256  # LLAMA_MAX_SEQ: llama.cpp refuses more
@@ -60,6 +61,9 @@ class LlamaContext:
         self.is_end = model.is_end
         self.tokenize = model.tokenize
         self.check_tokens = model.check_tokens
+        self.adapters = LlamaAdapters(model)
+        self.check_adapters = self.adapters.check
+        self.load_adapters = self.adapters.load
         trained = model.train_context_tokens or options.context_tokens
         self.context_tokens = min(options.context_tokens, trained)
         self.sequences = min(options.sequences, MAX_SEQUENCES)
@@ -135,6 +139,10 @@ class LlamaContext:
     def set_threads(self, threads: int) -> None:
         """Use another number of threads from the next ``decode`` on."""
         lib.llama_set_n_threads(self._context, threads, threads)
+
+    def use_adapters(self, adapters: Sequence[AdapterFile]) -> None:
+        """Compute the next steps with these adapters, which are loaded."""
+        self.adapters.use(self._context, adapters)
 
     def decode(self, parts: Sequence[Part]) -> list[int]:
         """Compute a step; return for each part the row of its last token.

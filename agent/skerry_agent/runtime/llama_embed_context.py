@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from skerry_agent.runtime.embedding import Pooling
 from skerry_agent.runtime.engine_ports import EngineBrokenError
+from skerry_agent.runtime.llama_adapters import LlamaAdapters
 from skerry_agent.runtime.llama_model import LlamaModel
+from skerry_agent.runtime.requests import AdapterFile
 from skerry_protocol.model_description import vector_step_tokens
 
 WHOLE_TEXT_TOKENS = 512
@@ -26,13 +28,17 @@ class LlamaEmbedContext:
         model: The weights; it has to live longer.
         context_tokens: The most tokens of a text.
         threads: Threads to use.
+        adapters: The model's.
 
     Raises:
         MemoryError: There is no room for it.
     """
 
-    def __init__(self, model: LlamaModel, *, context_tokens: int, threads: int) -> None:
+    def __init__(
+        self, model: LlamaModel, *, context_tokens: int, threads: int, adapters: LlamaAdapters
+    ) -> None:
         self._model = model
+        self._adapters = adapters
         # Where all tokens look at all others, a text has to be computed at once.
         whole = model.metadata(f"{model.architecture}.attention.causal") == "false"
         self.context_tokens = min(context_tokens, WHOLE_TEXT_TOKENS) if whole else context_tokens
@@ -54,8 +60,11 @@ class LlamaEmbedContext:
         self._width = int(lib.llama_model_n_embd_out(model.pointer))
         self._batch = lib.llama_batch_init(self.step_tokens, 0, 1)
 
-    def begin(self) -> None:
-        """Forget the text before."""
+    def begin(self, adapters: Sequence[AdapterFile]) -> None:
+        """Forget the text before, and compute the next one with these adapters."""
+        if self._context:
+            self._adapters.load(adapters)
+            self._adapters.use(self._context, adapters)
         memory = lib.llama_get_memory(self._context) if self._context else None
         if memory is not None:
             lib.llama_memory_clear(memory, False)
@@ -89,5 +98,6 @@ class LlamaEmbedContext:
         """Free the context; again is fine."""
         context, self._context = self._context, None
         if context:
+            self._adapters.leave(context)
             lib.llama_batch_free(self._batch)
             lib.llama_free(context)

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 
 from skerry_agent.runtime.errors import ModelLoadError
-from skerry_agent.runtime.memory_need import predict_draft_need, predict_need
+from skerry_agent.runtime.memory_need import predict_draft_need, predict_need, with_adapters
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.model import ModelFile, RunnerOptions, RuntimeLimits
 from skerry_agent.runtime.places import Loaded
@@ -84,7 +84,7 @@ class Loader:
             raise ModelLoadError(f"{model.label} is refused: {error}") from error
         except OSError as error:
             raise ModelLoadError(f"{model.label} cannot be read: {error}") from error
-        need = predict_need(description, model.path, self._options)
+        need = with_adapters(predict_need(description, model.path, self._options), model.adapters)
         return msgspec.structs.replace(need, draft_bytes=await self._look_at_draft(model))
 
     async def _look_at_draft(self, model: ModelFile) -> int:

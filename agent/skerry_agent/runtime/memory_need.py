@@ -1,10 +1,14 @@
 """What a model's runner will hold, and what it holds: predicted from the header, corrected by measuring."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from skerry_agent.runtime.draft import CHUNK_TOKENS
 from skerry_agent.runtime.model import RunnerOptions
+from skerry_agent.runtime.requests import AdapterFile
 from skerry_agent.runtime.speculation import MAX_JOBS
 from skerry_agent.runtime.system_memory import ProcessMemory
 from skerry_protocol.model_description import (
@@ -13,6 +17,15 @@ from skerry_protocol.model_description import (
     MemoryNeed,
     ModelDescription,
 )
+
+MAX_KEPT_ADAPTERS = 8
+"""A runner keeps so many LoRA adapters loaded."""
+
+
+def with_adapters(need: MemoryNeed, adapters: Iterable[AdapterFile]) -> MemoryNeed:
+    """What a runner needs that has loaded these adapters as well."""
+    size = sum(adapter.length for adapter in adapters)
+    return msgspec.structs.replace(need, process_bytes=need.process_bytes + size)
 
 
 def predict_need(description: object, path: Path, options: RunnerOptions) -> MemoryNeed:
@@ -91,6 +104,7 @@ class Holding:
     """
 
     need: MemoryNeed
+    _adapters: dict[str, int] = field(default_factory=dict)
     _loaded_bytes: int | None = None
     _peak_bytes: int = 0
 
@@ -104,7 +118,16 @@ class Holding:
         """What to count for it."""
         if self._loaded_bytes is None:
             return self.need.total_bytes
-        return max(self._peak_bytes, self._loaded_bytes + self.need.later_bytes)
+        adapters = sum(self._adapters.values())
+        return max(self._peak_bytes, self._loaded_bytes + self.need.later_bytes + adapters)
+
+    def expect(self, adapters: Iterable[AdapterFile]) -> None:
+        """Count adapters that requests bring along; so many of the latest as a runner keeps loaded."""
+        for adapter in adapters:
+            self._adapters.pop(adapter.sha256, None)
+            self._adapters[adapter.sha256] = adapter.length
+        for sha256 in list(self._adapters)[:-MAX_KEPT_ADAPTERS]:
+            del self._adapters[sha256]
 
     def measure(self, now: ProcessMemory) -> None:
         """Take a measurement; the first one is that of the loaded, unused model.

@@ -3,13 +3,17 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
+
+import msgspec
 
 from skerry_agent.runtime.engine_stats import EngineStats
+from skerry_agent.runtime.requests import AdapterFile, EmbedRequest, GenerateRequest
 
 KiB = 1024
 MiB = 1024 * KiB
 
+Request = TypeVar("Request", GenerateRequest, EmbedRequest)
 RunnerState = Literal["unloaded", "queued", "loading", "ready", "crashed", "out_of_service"]
 RunnerRole = Literal["serving", "candidate", "draining"]
 
@@ -22,11 +26,19 @@ class ModelFile:
         path: The GGUF file; it must not change while a runner has it mapped.
         sha256: Lower-case hex digest of the whole file; the pool's key.
         label: What people call it (``name@version``); for logs, status and errors.
+        adapters: LoRA adapters on it that requests mean; they are loaded into the model's own runner.
     """
 
     path: Path
     sha256: str
     label: str
+    adapters: tuple[AdapterFile, ...] = ()
+
+    def ask(self, request: Request) -> Request:
+        """The request, for the model with its adapters."""
+        if not self.adapters:
+            return request
+        return msgspec.structs.replace(request, adapters=self.adapters)
 
 
 @dataclass(frozen=True, slots=True)

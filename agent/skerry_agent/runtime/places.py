@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from skerry_agent.runtime.crash_policy import CrashHistory
@@ -10,6 +10,7 @@ from skerry_agent.runtime.memory_budget import Demand, Holder, HolderState, mode
 from skerry_agent.runtime.memory_need import Holding
 from skerry_agent.runtime.meter import UnloadReason
 from skerry_agent.runtime.model import ModelFile, ModelStatus, RunnerRole, RunnerState, RuntimeLimits
+from skerry_agent.runtime.requests import AdapterFile
 from skerry_agent.runtime.runner import Runner
 from skerry_protocol.model_description import MemoryNeed
 
@@ -38,8 +39,9 @@ class Loaded:
         self.unused.set()
         self._unload_timer: asyncio.TimerHandle | None = None
 
-    def take(self, keep_alive_s: float | None) -> None:
-        """Begin a lease."""
+    def take(self, keep_alive_s: float | None, adapters: Iterable[AdapterFile] = ()) -> None:
+        """Begin a lease, whose requests bring adapters along."""
+        self.holding.expect(adapters)
         self.leases += 1
         self.unused.clear()
         if keep_alive_s is not None:

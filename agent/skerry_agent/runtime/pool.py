@@ -272,7 +272,7 @@ class ModelPool:
                 # Not held back a second time: who waited for it may use it.
                 loaded = _alive(place) if self._roster.places.get(model.sha256) is place else None
             if loaded is not None:
-                loaded.take(keep_alive_s)
+                loaded.take(keep_alive_s, model.adapters)
                 return place, loaded
 
     async def _wait_for_load(self, place: Place) -> None:

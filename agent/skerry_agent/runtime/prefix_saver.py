@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skerry_agent.runtime.kv_cache import KvCache
+from skerry_agent.runtime.prefix_domain import client_of
 from skerry_agent.runtime.prefix_store import Head, PrefixStore
 
 MAX_REMEMBERED = 256
@@ -89,7 +90,7 @@ class PrefixSaver:
 
         def take(head: Head, state: memoryview) -> bool:
             length = len(head.tokens)
-            if self._all_clients and head.domain:
+            if self._all_clients and client_of(head.domain):
                 return True
             usable = 0 < length < self._states.context_tokens
             if not usable or not all(0 <= token < self._states.vocabulary for token in head.tokens):

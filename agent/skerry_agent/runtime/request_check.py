@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 
 from skerry_agent.runtime.errors import InvalidRequestError
-from skerry_agent.runtime.requests import ChatMessage, EmbedRequest, GenerateRequest, Sampling
+from skerry_agent.runtime.requests import AdapterFile, ChatMessage, EmbedRequest, GenerateRequest, Sampling
+from skerry_protocol.limits import DEFAULT_LIMITS
 
 MAX_STOP_STRINGS = 16
 MAX_STOP_CHARS = 256
@@ -50,6 +51,7 @@ def validate_request(request: GenerateRequest, *, max_prompt_bytes: int) -> None
     if request.deadline_s is not None:
         _check("deadline_s", request.deadline_s, 0.0, MAX_DEADLINE_S)
     _validate_client(request.client)
+    _validate_adapters(request.adapters)
     _validate_constraint(request)
     _validate_template_input(request)
 
@@ -63,6 +65,7 @@ def validate_embed_request(request: EmbedRequest, *, max_prompt_bytes: int) -> N
     if not 1 <= len(request.inputs) <= MAX_INPUTS:
         raise InvalidRequestError(f"there are {len(request.inputs)} inputs: 1 to {MAX_INPUTS} are allowed")
     _validate_client(request.client)
+    _validate_adapters(request.adapters)
     _check_size(request.inputs, max_prompt_bytes)
 
 
@@ -112,6 +115,12 @@ def _validate_messages(messages: tuple[ChatMessage, ...]) -> None:
 
 def _validate_client(client: str) -> None:
     _check_length("client", client, 0, MAX_CLIENT_CHARS)
+
+
+def _validate_adapters(adapters: tuple[AdapterFile, ...]) -> None:
+    limit = DEFAULT_LIMITS.max_adapters
+    if len(adapters) > limit:
+        raise InvalidRequestError(f"the model has {len(adapters)} adapters: at most {limit} are allowed")
 
 
 def _validate_stop(stop: tuple[str, ...]) -> None:

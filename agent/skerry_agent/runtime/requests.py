@@ -48,6 +48,18 @@ class Sampling(msgspec.Struct, frozen=True):
     logit_bias: tuple[tuple[int, float], ...] = ()
 
 
+class AdapterFile(msgspec.Struct, frozen=True):
+    """A LoRA adapter on this device, checked against its base already; ``length`` in bytes.
+
+    Attributes:
+        sha256: Lower-case hex digest of the whole file; it is checked again before llama.cpp gets the file.
+    """
+
+    path: str
+    sha256: str
+    length: int
+
+
 class GenerateRequest(msgspec.Struct, frozen=True):
     """One generation from one of ``messages`` (for the chat template), ``prompt`` and ``prompt_tokens``.
 
@@ -64,6 +76,7 @@ class GenerateRequest(msgspec.Struct, frozen=True):
         tools: JSON text of the list of OpenAI tools, for the template.
         template_kwargs: JSON text of an object whose members the template sees as variables.
         prefix_cache: Whether this prompt may use, and become, a shared prefix.
+        adapters: LoRA adapters on the model that answer; requests with equal ones are computed together.
         context_tokens: Prompt and answer together, where that is to be less than the loaded context holds.
     """
 
@@ -82,6 +95,7 @@ class GenerateRequest(msgspec.Struct, frozen=True):
     tools: str | None = None
     template_kwargs: str | None = None
     prefix_cache: bool = True
+    adapters: tuple[AdapterFile, ...] = ()
     context_tokens: int | None = None
 
 
@@ -160,12 +174,14 @@ class EmbedRequest(msgspec.Struct, frozen=True):
         client: As in ``GenerateRequest``.
         truncate: Cut a text that is longer than the context, instead of refusing it.
         normalise: Scale each vector to length 1.
+        adapters: As in ``GenerateRequest``.
     """
 
     inputs: tuple[str, ...]
     client: str = ""
     truncate: bool = False
     normalise: bool = True
+    adapters: tuple[AdapterFile, ...] = ()
 
 
 class EmbedResult(msgspec.Struct, frozen=True):

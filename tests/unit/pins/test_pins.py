@@ -3,15 +3,15 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from skerry_agent.errors import UsageError
 from skerry_agent.pins import Pins
-from skerry_agent.registry import ModelNotFoundError, Registry
+from skerry_agent.registry import ModelNotFoundError, Pair, Registry
 from skerry_agent.runtime import ModelFile, ModelPool
+from support.registry import make_artifact
 
 
 class FakeRegistry:
@@ -19,11 +19,11 @@ class FakeRegistry:
         self.known: dict[str, str] = {}
         self.listeners: list[Callable[[], None]] = []
 
-    async def find(self, name: str) -> Any:
+    async def find_pair(self, name: str) -> Pair:
         if name not in self.known:
             raise ModelNotFoundError(f"no model {name}")
         ref = self.known[name]
-        return SimpleNamespace(path=Path("/m"), file_sha256=ref, ref=ref)
+        return Pair(make_artifact(ref, sha=ref))
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
         self.listeners.append(listener)

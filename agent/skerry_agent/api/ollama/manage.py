@@ -180,8 +180,11 @@ async def _free_name(name: str, answering: Answering) -> str:
 
 async def _remove_local(artifact: InstalledArtifact, answering: Answering) -> None:
     models = answering.catalog.models
+    for adapter in await models.artifacts():
+        if adapter.base_sha256 == artifact.file_sha256:
+            raise BadRequestError(f"{artifact.ref} is the base of {adapter.ref}: delete that first", "model")
     for slot in await models.slots():
-        refs = [a.ref for a in (slot.active, slot.previous) if a is not None]
+        refs = [pair.parts[-1].ref for pair in (slot.serving, slot.before) if pair is not None]
         if artifact.ref in refs:
             await models.deactivate(slot.name)
     await models.remove(artifact.ref)

@@ -43,7 +43,7 @@ async def show_version(_request: Request, _answering: Answering) -> Response:
 async def list_tags(_request: Request, answering: Answering) -> Response:
     """``GET /api/tags``: channels, artifacts and presets."""
     catalog = answering.catalog
-    artifacts = [a for a in await catalog.models.artifacts() if a.kind == "model"]
+    artifacts = await catalog.models.artifacts()
     named = [(slot.name, slot.active) for slot in await catalog.models.slots() if slot.active]
     named += [(artifact.ref, artifact) for artifact in artifacts]
     models = [_tag(name, artifact, artifact.installed_at) for name, artifact in named]

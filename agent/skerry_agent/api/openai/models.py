@@ -1,5 +1,7 @@
 """``GET /v1/models``: channels, artifacts and presets, each a name that requests can use."""
 
+from collections.abc import Sequence
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -13,8 +15,12 @@ from skerry_protocol.names import LOCAL_PREFIX
 async def list_models(_request: Request, answering: Answering) -> Response:
     """``GET /v1/models``."""
     catalog = answering.catalog
-    entries = [_entry(a.ref, a) for a in await catalog.models.artifacts() if a.kind == "model"]
-    entries += [_entry(s.name, s.active) for s in await catalog.models.slots() if s.active]
+    entries = [_entry(a.ref, a) for a in await catalog.models.artifacts()]
+    entries += [
+        {**_entry(s.name, s.active), **_adapters(s.adapters)}
+        for s in await catalog.models.slots()
+        if s.active
+    ]
     for preset in catalog.presets.all():
         base = next((a for a in await catalog.models.artifacts() if a.ref == preset.base), None)
         entry: Object = {"id": LOCAL_PREFIX + preset.name, "object": "model", "owned_by": "local"}
@@ -27,7 +33,12 @@ async def list_models(_request: Request, answering: Answering) -> Response:
 async def show_model(request: Request, answering: Answering) -> Response:
     """``GET /v1/models/NAME``: one model by any of its names; loaded or not."""
     served = await answering.catalog.resolve(request.path_params["name"])
-    return JsonAnswer({**_entry(served.name, served.artifact), **_loaded(served, answering)})
+    entry = {**_entry(served.name, served.artifact), **_adapters(served.adapters)}
+    return JsonAnswer({**entry, **_loaded(served, answering)})
+
+
+def _adapters(adapters: Sequence[InstalledArtifact]) -> Object:
+    return {"adapters": [adapter.ref for adapter in adapters]} if adapters else {}
 
 
 def _loaded(served: Served, answering: Answering) -> Object:
