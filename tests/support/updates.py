@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from skerry_agent.registry import Disk, Registry, RegistryLimits
 from skerry_agent.runtime import ModelFile
@@ -93,8 +93,18 @@ def make_model(folder: Path, seed: int) -> bytes:
     return write_tiny_gguf(folder / f"tiny-{seed}.gguf", seed=seed, blocks=1, embedding=64).read_bytes()
 
 
+Wanted = Published | tuple[Published, ...]
+"""A model, or a model and the adapters on it."""
+
+
+def desired_slot(wanted: Wanted, attempt: int) -> DesiredSlot:
+    """What a desired state says of a slot."""
+    model, *adapters = wanted if isinstance(wanted, tuple) else (wanted,)
+    return DesiredSlot(target=model.target, adapters=tuple(a.target for a in adapters), attempt=attempt)
+
+
 def desire(
-    number: int, slots: Mapping[str, Published], *, attempt: int = 1, epoch: int = 1
+    number: int, slots: Mapping[str, Wanted], *, attempt: int = 1, epoch: int = 1
 ) -> tuple[DesiredState, GenerationMark]:
     """A desired state and its mark."""
     generation = Generation(epoch=epoch, number=number)
@@ -105,7 +115,7 @@ def desire(
         issued_at=0,
         expires_at=1 << 40,
         minimum_versions={"targets": number},
-        slots={name: DesiredSlot(target=p.target, attempt=attempt) for name, p in slots.items()},
+        slots={name: desired_slot(wanted, attempt) for name, wanted in slots.items()},
     )
     sha256 = hashlib.sha256(f"{epoch}.{number}".encode()).hexdigest()
     return state, GenerationMark(generation=generation, sha256=sha256)
@@ -190,6 +200,7 @@ class FakeTrier:
     def __init__(self) -> None:
         self.outcomes: list[TrialOutcome | Exception] = []
         self.tried: list[str] = []
+        self.adapters: list[list[str]] = []
         self.replaced: list[str | None] = []
         self.promoted: list[str] = []
         self.discarded: list[str] = []
@@ -203,6 +214,7 @@ class FakeTrier:
         assert model.path.exists()
         self.replaced.append(None if replaces is None else replaces.sha256)
         self.tried.append(model.label)
+        self.adapters.append([adapter.sha256 for adapter in model.adapters])
         self.running.set()
         if self.hold is not None:
             await self.hold.wait()
@@ -339,7 +351,7 @@ class World:
             source.blobs[published.entry.sha256] = published.data
         return published
 
-    async def follow(self, number: int, slots: Mapping[str, Published], *, attempt: int = 1) -> None:
+    async def follow(self, number: int, slots: Mapping[str, Wanted], *, attempt: int = 1) -> None:
         """Hand a desired state to the engine."""
         await self.engine.follow(*desire(number, slots, attempt=attempt))
 
@@ -393,13 +405,11 @@ class World:
     def _spy(self, store: UpdateStore) -> None:
         real = store.put_record
 
-        async def put_record(
-            record: SlotRecord, *, verdict: Reason | None = None, manifest: bytes | None = None
-        ) -> None:
+        async def put_record(record: SlotRecord, **more: Any) -> None:
             self._stores += 1
             if self.crash_at_store == self._stores:
                 raise CrashError
-            await real(record, verdict=verdict, manifest=manifest)
+            await real(record, **more)
             if not self.states or self.states[-1] != record.state:
                 self.states.append(record.state)
             if self.crash_at_store == -self._stores:

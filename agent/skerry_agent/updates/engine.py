@@ -308,6 +308,7 @@ class UpdateEngine:
             wanted=self._ledger.wanted(slot),
             minimum_versions={} if self._ledger.desired is None else self._ledger.desired.minimum_versions,
             manifest=await self._ledger.manifest(record),
+            adapter_manifests=await self._ledger.adapter_manifests(record),
             on_progress=lambda done, fetched: self._progress(slot, done, fetched),
         )
         self._pauses.end(slot)

@@ -13,10 +13,10 @@ from skerry_protocol.reported import Reason
 _MIB: Final = 1024 * 1024
 
 
-def check_identity(manifest: Manifest, path: str) -> Reason | None:
-    """Whether the manifest is the one of its path, and of a kind that runs in a slot."""
-    if manifest.kind != "model":
-        return Reason("unsupported_kind", f"{manifest.ref} is a {manifest.kind}: this agent runs models")
+def check_identity(manifest: Manifest, path: str, kind: str = "model") -> Reason | None:
+    """Whether the manifest is the one of its path, and of the kind that runs in its place of a slot."""
+    if manifest.kind != kind:
+        return Reason("unsupported_kind", f"{manifest.ref} is a {manifest.kind}, not a {kind}")
     try:
         own = target_path(manifest.kind, manifest.ref)
     except NameSyntaxError as error:
@@ -24,6 +24,17 @@ def check_identity(manifest: Manifest, path: str) -> Reason | None:
     if own != path:
         return Reason("manifest_mismatch", f"the manifest at {path} says that it is {manifest.ref}")
     return None
+
+
+def check_base(adapter: Manifest, model: Manifest, entry: FileEntry) -> Reason | None:
+    """Whether an adapter was made for the file that this device gets of a model."""
+    if adapter.base == entry.sha256:
+        return None
+    return Reason(
+        "wrong_base",
+        f"{adapter.ref} was made for the model file {adapter.base}, but that of {model.ref} is"
+        f" {entry.sha256}: give it the model that it was made for",
+    )
 
 
 def choose_file(manifest: Manifest, facts: Mapping[str, str], limits: UpdateLimits) -> FileEntry | Reason:

@@ -11,7 +11,7 @@ from skerry_agent.registry import Registry, Slot, SlotError
 from skerry_agent.updates.announcing import announce
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.ports import DeviceView
-from skerry_agent.updates.record import SlotRecord, fresh, judge
+from skerry_agent.updates.record import SlotRecord, fresh, judge, verdict_key
 from skerry_agent.updates.soaking import superseded
 from skerry_agent.updates.step import Go, file_sha256, why
 from skerry_agent.updates.store import UpdateStore
@@ -75,7 +75,7 @@ class Ledger:
             record,
             wanted,
             self.generation,
-            self._registry.slots_now.get(slot, Slot(slot)).active,
+            self._registry.slots_now.get(slot, Slot(slot)).serving,
             self.verdict(slot, wanted),
         )
 
@@ -83,18 +83,23 @@ class Ledger:
         """Why what is wanted was rolled back before, in this attempt or a later one."""
         if wanted is None:
             return None
-        attempt, reason = self._verdicts.get((slot, wanted.target.path, wanted.target.sha256), (0, None))
+        key = verdict_key(slot, wanted.target, wanted.adapters)
+        attempt, reason = self._verdicts.get(key, (0, None))
         return reason if attempt >= wanted.attempt else None
 
     async def _release(self, record: SlotRecord) -> None:
-        manifest = await self.manifest(record)
-        sha256 = file_sha256(manifest, self._device.facts(), self._limits)
-        if sha256 is not None:
-            await self._registry.release(sha256)
+        for manifest in (await self.manifest(record), *await self.adapter_manifests(record)):
+            sha256 = file_sha256(manifest, self._device.facts(), self._limits)
+            if sha256 is not None:
+                await self._registry.release(sha256)
 
     async def manifest(self, record: SlotRecord) -> bytes | None:
         """The stored bytes of the manifest that a record is about."""
         return None if record.target is None else await self._store.manifest(record.target.sha256)
+
+    async def adapter_manifests(self, record: SlotRecord) -> tuple[bytes | None, ...]:
+        """The same for its adapters."""
+        return tuple([await self._store.manifest(adapter.sha256) for adapter in record.adapters])
 
     async def move(self, record: SlotRecord, go: Go, *, announced: bool = True) -> None:
         """Take a transition: store it, then let the world know."""
@@ -108,11 +113,12 @@ class Ledger:
         if announced and not after.in_flight and after.state != "idle":
             after = msgspec.structs.replace(after, untold=record.state)
         verdict = after.reason if after.state == "rolled_back" and go.event != "held" else None
-        await self._store.put_record(after, verdict=verdict, manifest=go.manifest)
+        await self._store.put_record(
+            after, verdict=verdict, manifest=go.manifest, adapter_manifests=go.adapter_manifests
+        )
         self.records[after.slot] = after
         if verdict is not None and after.target is not None:
-            key = (after.slot, after.target.path, after.target.sha256)
-            self._verdicts[key] = (after.attempt, verdict)
+            self._verdicts[after.verdict_key] = (after.attempt, verdict)
         self.changed.set()
         log.info("update_state", slot=after.slot, state=after.state, cause=go.event)
         await self._tell(after)
@@ -162,7 +168,7 @@ class Ledger:
             SlotError: No such slot, or nothing to go back to.
         """
         current = self._registry.slots_now.get(slot)
-        if current is None or current.previous is None or current.previous.broken:
+        if current is None or current.before is None or current.before.broken:
             return await self._registry.rollback(slot, held_by=held_by)
         wanted = self.wanted(slot)
         if wanted is None:
@@ -173,7 +179,7 @@ class Ledger:
             old = self.records[slot]
         about = old is not None and old.is_about(wanted)
         record = old if old is not None and about else fresh(slot, wanted, self.generation, old)
-        reason = Reason("rolled_back_by_hand", f"{held_by} went back to {current.previous.ref}")
+        reason = Reason("rolled_back_by_hand", f"{held_by} went back to {current.before.text}")
         changes = {"reason": reason, "going_back": True, "soak": None}
         await self.move(record, Go("rolled_back_by_hand", changes), announced=False)
         return await self._finish_going_back(self.records[slot], held_by)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 from skerry_agent.registry import (
@@ -20,7 +21,17 @@ from skerry_agent.updates.network import SourcesError
 from skerry_agent.updates.ports import DeviceView, TargetSource
 from skerry_agent.updates.record import WRONG_BYTES
 from skerry_agent.updates.schedule import Starts
-from skerry_agent.updates.step import Go, Pause, Step, Work, find_file, refuse, require_file, serving_file
+from skerry_agent.updates.step import (
+    Go,
+    OnProgress,
+    Pause,
+    Step,
+    Work,
+    find_file,
+    refuse,
+    require_file,
+    serving_file,
+)
 from skerry_protocol.desired import TargetRef
 from skerry_protocol.errors import ModelFileError, ProtocolError
 from skerry_protocol.manifest import FileEntry, Manifest, decode_manifest
@@ -49,10 +60,17 @@ class Obtaining:
         self._wrong_rounds: dict[str, int] = {}
 
     async def resolve(self, work: Work) -> Step:
-        """Look up the signed manifest."""
+        """Look up the signed manifests."""
+        found: list[bytes] = []
+        for part in work.parts:
+            step = await self._resolve(part, kind="adapter" if found else "model")
+            if not isinstance(step, Go) or step.manifest is None:
+                return step
+            found.append(step.manifest)
+        return Go("resolved", manifest=found[0], adapter_manifests=tuple(found[1:]))
+
+    async def _resolve(self, work: Work, *, kind: str) -> Step:
         target = work.target
-        if work.wanted is not None and work.wanted.adapters:
-            return refuse("adapters_unsupported", f"{target.path} wants adapters; this agent takes none")
         try:
             data = await self._targets.manifest(target, work.minimum_versions)
         except TargetNotYetVisibleError as error:
@@ -65,33 +83,45 @@ class Obtaining:
             manifest = decode_manifest(data)
         except ProtocolError as error:
             return refuse("manifest_malformed", f"{target.path}: {error}")
-        wrong = fit.check_identity(manifest, target.path)
+        wrong = fit.check_identity(manifest, target.path, kind)
         return Go("refused", {"reason": wrong}) if wrong else Go("resolved", manifest=data)
 
     async def check(self, work: Work) -> Step:
         """Whether it fits: device, memory, disk."""
-        found = find_file(work, self._device.facts(), self._limits)
-        if found is None:
-            return refuse("manifest_lost", f"the stored manifest {work.target.path} is gone")
-        manifest, entry = found
-        if isinstance(entry, Reason):
-            return Go("refused", {"reason": entry})
-        wrong = await self._unfit(manifest)
-        if wrong is not None:
-            return Go("refused", {"reason": wrong})
-        need = fit.predict_memory(manifest, entry, self._device.cache_tokens)
+        entries: list[FileEntry] = []
+        need, words = 0, ""
+        for part in work.parts:
+            found = find_file(part, self._device.facts(), self._limits)
+            if found is None:
+                return refuse("manifest_lost", f"the stored manifest {part.target.path} is gone")
+            manifest, entry = found
+            if isinstance(entry, Reason):
+                return Go("refused", {"reason": entry})
+            if (unfit := await self._unfit(manifest)) is not None:
+                return Go("refused", {"reason": unfit})
+            if not entries:
+                model, (need, words) = (
+                    manifest,
+                    fit.predict_memory(manifest, entry, self._device.cache_tokens),
+                )
+            elif (wrong := fit.check_base(manifest, model, entries[0])) is not None:
+                return Go("refused", {"reason": wrong})
+            else:
+                need += entry.length
+            entries.append(entry)
         memory_bytes = self._device.model_memory_bytes(
             serving_file(self._registry.slots_now, work.record.slot)
         )
-        wrong = fit.check_memory(manifest.ref, need, memory_bytes)
+        wrong = fit.check_memory(model.ref, (need, words), memory_bytes)
         if wrong is not None:
-            return Go("refused", {"reason": wrong, "need_bytes": need[0]})
-        await self._registry.pin(entry.sha256, entry.length)
-        if await self._registry.stored(entry.sha256, entry.length) is None:
-            # Reserves the room, so it is the check.
-            await (await self._registry.open_partial(entry.sha256, entry.length, entry.chunks)).close()
+            return Go("refused", {"reason": wrong, "need_bytes": need})
+        for entry in entries:
+            await self._registry.pin(entry.sha256, entry.length)
+            if await self._registry.stored(entry.sha256, entry.length) is None:
+                # Reserves the room, so it is the check.
+                await (await self._registry.open_partial(entry.sha256, entry.length, entry.chunks)).close()
         self._wrong_rounds.pop(work.record.slot, None)
-        return Go("fits", {"bytes_total": entry.length})
+        return Go("fits", {"bytes_total": sum(entry.length for entry in entries)})
 
     async def _unfit(self, manifest: Manifest) -> Reason | None:
         """What no other moment would change: licence, processor, llama.cpp."""
@@ -105,6 +135,15 @@ class Obtaining:
 
     async def download(self, work: Work) -> Step:
         """One round over the sources for what is still missing."""
+        done = 0
+        for part in work.parts:
+            step = await self._download(replace(part, on_progress=_further(work, done)))
+            if not isinstance(step, Go) or step.event != "obtained":
+                return step
+            done += step.changes["bytes_done"]
+        return Go("obtained", {"bytes_done": done})
+
+    async def _download(self, work: Work) -> Step:
         _, entry = require_file(work, self._device.facts(), self._limits)
         await self._registry.pin(entry.sha256, entry.length)
         if await self._registry.stored(entry.sha256, entry.length) is not None:
@@ -145,7 +184,17 @@ class Obtaining:
         return Pause(reason, at_least_s=failure.asked_again_in_s or 0.0)
 
     async def verify(self, work: Work) -> Step:
-        """Hash the whole file, look at its header, install it."""
+        """Hash the whole files, look at their headers, install them."""
+        base: Path | None = None
+        for part in work.parts:
+            step = await self._verify(part, base)
+            if not isinstance(step, Go) or step.event != "verified":
+                return step
+            _, entry = require_file(part, self._device.facts(), self._limits)
+            base = base or await self._registry.stored(entry.sha256, entry.length)
+        return Go("verified")
+
+    async def _verify(self, work: Work, base: Path | None) -> Step:
         manifest, entry = require_file(work, self._device.facts(), self._limits)
         path = await self._registry.stored(entry.sha256, entry.length)
         if path is None:
@@ -161,7 +210,7 @@ class Obtaining:
             finally:
                 await partial.close()
         try:
-            await asyncio.to_thread(_check_header, path)
+            await asyncio.to_thread(check_model_file, path, base)
         except ModelFileError as error:
             return refuse("bad_model", f"{manifest.ref}: {error}")
         await self._registry.install(_artifact(manifest, entry, work.target))
@@ -180,8 +229,14 @@ def _artifact(manifest: Manifest, entry: FileEntry, target: TargetRef) -> NewArt
         description=manifest.description,
         license=manifest.license,
         acceptance=manifest.acceptance,
+        base_sha256=manifest.base,
     )
 
 
-def _check_header(path: Path) -> None:
-    check_model_file(path)
+def _further(work: Work, before: int) -> OnProgress:
+    """Progress of a file after others that are whole, of so many bytes."""
+
+    async def on_progress(done: int, fetched: int) -> None:
+        await work.on_progress(before + done, fetched)
+
+    return on_progress

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from skerry_agent.errors import AgentError
-from skerry_agent.registry import InstalledArtifact, Registry
+from skerry_agent.pairs import model_file
+from skerry_agent.registry import Pair, Registry
 from skerry_agent.runtime import ModelFile
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.ports import DeviceView, HealthView, TrialOutcome, Trier
@@ -43,26 +44,31 @@ class Proving:
 
     async def try_version(self, work: Work) -> Step:
         """Run the acceptance checks in a runner of its own."""
-        manifest, _ = require_file(work, self._device.facts(), self._limits)
-        artifact = find_installed(self._registry, work.target)
-        if artifact is None:
-            return Go("failed", {"reason": Reason("file_missing", f"the file of {manifest.ref} is gone")})
+        manifest = self._terms(work)
+        pair = find_installed(self._registry, work)
+        if pair is None:
+            return Go("failed", {"reason": Reason("file_missing", f"a file of {manifest.ref} is gone")})
         incumbent = serving(self._registry.slots_now, work.record.slot)
         celsius = self._health.celsius()
-        outcome = await self._run_trial(_file(artifact), manifest, incumbent)
+        outcome = await self._run_trial(model_file(pair), manifest, incumbent)
         if not outcome.passed:
             reason = outcome.reason or Reason("trial_failed", f"{manifest.ref} failed its trial")
             return Go("failed", {"reason": reason, "figures": dict(outcome.figures)})
         soak = None
-        if incumbent is not None and incumbent.target_sha256 != work.target.sha256:
-            before = self._health.counts(incumbent.file_sha256)
+        if incumbent is not None and not work.record.is_served_by(incumbent):
+            before = self._health.counts(incumbent.model.file_sha256)
             soak = begin_soak(manifest.acceptance.soak, self._limits, before, celsius)
         return Go("passed", {"figures": dict(outcome.figures), "soak": soak})
 
-    async def _run_trial(
-        self, model: ModelFile, manifest: Manifest, incumbent: InstalledArtifact | None
-    ) -> TrialOutcome:
-        replaces = None if incumbent is None or incumbent.broken else _file(incumbent)
+    def _terms(self, work: Work) -> Manifest:
+        """The manifest that says what the version has to show: that of its last adapter, or the model's.
+
+        An adapter is there to change answers, so that the model's own checks do not bind it.
+        """
+        return require_file(work.parts[-1], self._device.facts(), self._limits)[0]
+
+    async def _run_trial(self, model: ModelFile, manifest: Manifest, incumbent: Pair | None) -> TrialOutcome:
+        replaces = None if incumbent is None or incumbent.broken else model_file(incumbent)
         deadline_s = manifest.acceptance.deadline_s + self._limits.trial_grace_s
         passed = False
         try:
@@ -78,7 +84,3 @@ class Proving:
             if not passed:
                 await self._trier.discard(model)
         return outcome
-
-
-def _file(artifact: InstalledArtifact) -> ModelFile:
-    return ModelFile(path=artifact.path, sha256=artifact.file_sha256, label=artifact.ref)

@@ -1,8 +1,10 @@
 """What is stored of one slot's update, and what a desired state means for it. Pure."""
 
+import hashlib
+
 import msgspec
 
-from skerry_agent.registry import InstalledArtifact
+from skerry_agent.registry import Pair
 from skerry_agent.updates.soak import Soak
 from skerry_agent.updates.table import Event, State, is_terminal, next_state
 from skerry_protocol.desired import DesiredSlot, TargetRef
@@ -22,6 +24,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         target: The manifest that the state is about.
+        adapters: Those of the adapters on it.
         attempt: The desired state's attempt that it is about.
         generation: The generation in which this began, as text.
         starts: How often the agent started and found this state.
@@ -40,6 +43,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
     slot: str
     state: State = "idle"
     target: TargetRef | None = None
+    adapters: tuple[TargetRef, ...] = ()
     attempt: int = 0
     generation: str = ""
     starts: int = 0
@@ -66,7 +70,19 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_about(self, wanted: DesiredSlot) -> bool:
         """Whether this record is about what is wanted."""
-        return self.target == wanted.target and self.attempt == wanted.attempt
+        same = self.target == wanted.target and self.adapters == wanted.adapters
+        return same and self.attempt == wanted.attempt
+
+    def is_served_by(self, pair: Pair | None) -> bool:
+        """Whether this very version serves."""
+        return self.target is not None and serves(pair, self.target, self.adapters)
+
+    @property
+    def verdict_key(self) -> tuple[str, str, str]:
+        """Under what its verdict is remembered: slot, path, hash."""
+        if self.target is None:
+            raise RuntimeError(f"the update of {self.slot} has no target")
+        return verdict_key(self.slot, self.target, self.adapters)
 
     @property
     def in_flight(self) -> bool:
@@ -88,11 +104,32 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
         return self.state not in ("switching", "going_back")
 
 
+def serves(pair: Pair | None, target: TargetRef, adapters: tuple[TargetRef, ...]) -> bool:
+    """Whether a pair is what these manifests say."""
+    if pair is None:
+        return False
+    hashes = [part.target_sha256 for part in pair.parts]
+    return hashes == [part.sha256 for part in (target, *adapters)]
+
+
+def verdict_key(slot: str, target: TargetRef, adapters: tuple[TargetRef, ...]) -> tuple[str, str, str]:
+    """Slot, path and hash of a version; with adapters the hash is that of all hashes."""
+    if not adapters:
+        return slot, target.path, target.sha256
+    hashes = " ".join(part.sha256 for part in (target, *adapters))
+    return slot, target.path, hashlib.sha256(hashes.encode()).hexdigest()
+
+
 def fresh(slot: str, wanted: DesiredSlot, generation: str, old: SlotRecord | None) -> SlotRecord:
     """The record with which something wanted begins, in the old one's state."""
     state = old.state if old is not None else "idle"
     return SlotRecord(
-        slot=slot, state=state, target=wanted.target, attempt=wanted.attempt, generation=generation
+        slot=slot,
+        state=state,
+        target=wanted.target,
+        adapters=wanted.adapters,
+        attempt=wanted.attempt,
+        generation=generation,
     )
 
 
@@ -100,7 +137,7 @@ def judge(
     record: SlotRecord,
     wanted: DesiredSlot | None,
     generation: str,
-    active: InstalledArtifact | None,
+    active: Pair | None,
     verdict: Reason | None,
 ) -> Event | None:
     """What a desired state means for a slot; None when it is being followed already, or settled.
@@ -118,7 +155,7 @@ def judge(
     if wanted is None:
         return None
     settled = record.is_about(wanted)
-    if active is not None and active.target_sha256 == wanted.target.sha256 and not active.broken:
+    if active is not None and serves(active, wanted.target, wanted.adapters) and not active.broken:
         stuck = record.state == "refused" and record.reason is not None and record.reason.code in STUCK_CODES
         return None if settled and (record.state == "committed" or stuck) else "satisfied"
     if verdict is not None:

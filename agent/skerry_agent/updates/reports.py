@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from skerry_agent.registry import InstalledArtifact, Slot
+from skerry_agent.registry import Pair, Slot
 from skerry_agent.updates.record import SlotRecord
 from skerry_agent.updates.table import reported_state
-from skerry_protocol.reported import RunningVersion, SlotReport
+from skerry_protocol.reported import RunningAdapter, RunningVersion, SlotReport
 
 
 class Live(NamedTuple):
@@ -37,7 +37,7 @@ def build_reports(
 def _report(record: SlotRecord, slot: Slot, live: Live) -> SlotReport:
     return SlotReport(
         state=reported_state(record.state),
-        active=None if slot.active is None else _running(slot.active),
+        active=None if slot.serving is None else _running(slot.serving),
         target_path=None if record.target is None else record.target.path,
         target_sha256=None if record.target is None else record.target.sha256,
         attempt=record.attempt,
@@ -49,13 +49,18 @@ def _report(record: SlotRecord, slot: Slot, live: Live) -> SlotReport:
         bytes_per_s=live.bytes_per_s,
         source=live.source,
         waits_until=live.waits_until,
+        adapters=tuple(adapter.sha256 for adapter in record.adapters),
     )
 
 
-def _running(artifact: InstalledArtifact) -> RunningVersion:
+def _running(pair: Pair) -> RunningVersion:
     return RunningVersion(
-        ref=artifact.ref,
-        target_sha256=artifact.target_sha256,
-        file_sha256=artifact.file_sha256,
-        signed=artifact.signed,
+        ref=pair.model.ref,
+        target_sha256=pair.model.target_sha256,
+        file_sha256=pair.model.file_sha256,
+        signed=pair.model.signed,
+        adapters=tuple(
+            RunningAdapter(ref=a.ref, target_sha256=a.target_sha256, file_sha256=a.file_sha256)
+            for a in pair.adapters
+        ),
     )

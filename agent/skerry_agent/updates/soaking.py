@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from skerry_agent.errors import AgentError
+from skerry_agent.pairs import model_file
 from skerry_agent.registry import ModelNotFoundError, Registry, SlotError
-from skerry_agent.runtime import HealthCounts, ModelFile
+from skerry_agent.runtime import HealthCounts
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.ports import Clock, HealthView, Trier
 from skerry_agent.updates.soak import Soak, judge_soak
@@ -49,20 +50,22 @@ class Soaking:
     async def switch(self, work: Work) -> Step:
         """Let the slot's requests go to the version; those in flight finish on the old one's runner."""
         slot, soak = work.record.slot, work.record.soak
-        artifact = find_installed(self._registry, work.target)
-        if artifact is None:
-            return _gone(f"the file of {work.target.path} is gone")
+        pair = find_installed(self._registry, work)
+        if pair is None:
+            return _gone(f"a file of {work.target.path} is gone")
         try:
             now = self._clock.monotonic()
-            self._marks[slot] = _Mark(now, self._health.counts(artifact.file_sha256), now)
-            await self._registry.activate(slot, artifact.ref, target_sha256=work.target.sha256)
+            self._marks[slot] = _Mark(now, self._health.counts(pair.model.file_sha256), now)
+            await self._registry.activate(
+                slot, pair.model.ref, target_sha256=work.target.sha256, adapters=pair.adapters
+            )
         except ModelNotFoundError as error:
             return _gone(str(error))
         try:
-            await self._trier.promote(ModelFile(artifact.path, artifact.file_sha256, artifact.ref))
+            await self._trier.promote(model_file(pair))
         except AgentError as error:
             # The slot is switched: the next request loads the model anew.
-            log.warning("promotion_failed", slot=slot, ref=artifact.ref, error=str(error))
+            log.warning("promotion_failed", slot=slot, ref=pair.text, error=str(error))
         if soak is None or not soak.total_s:
             await self._trier.settle()
             return Go("proved", {"soak": None})
@@ -72,10 +75,10 @@ class Soaking:
         """Look how the version fares, and decide; the version before stays ready."""
         slot, soak = work.record.slot, work.record.soak
         active = serving(self._registry.slots_now, slot)
-        if soak is None or active is None or active.target_sha256 != work.target.sha256:
+        if soak is None or active is None or not work.record.is_served_by(active):
             # Somebody activated another version: this one is no longer on trial.
             return Go("failed", {"reason": Reason("not_active", "another version was activated in the slot")})
-        now, counts = self._clock.monotonic(), self._health.counts(active.file_sha256)
+        now, counts = self._clock.monotonic(), self._health.counts(active.model.file_sha256)
         # After a restart the counters began at zero, with the agent.
         mark = self._marks.get(slot) or _Mark(now)
         soak = soak.look(max(0.0, now - mark.at), counts - mark.counts, self._health.celsius())
@@ -97,7 +100,7 @@ class Soaking:
         reason = record.reason or Reason("trial_failed", f"{work.target.path} failed its trial")
         self._marks.pop(record.slot, None)
         active = serving(self._registry.slots_now, record.slot)
-        if active is not None and active.target_sha256 == work.target.sha256:
+        if work.record.is_served_by(active):
             try:
                 await self._registry.rollback(record.slot)
             except SlotError as error:

@@ -1,11 +1,13 @@
 """One step of one slot's update: what it is given, and what comes of it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
+
 from skerry_agent.errors import AgentError
-from skerry_agent.registry import InstalledArtifact, Registry, Slot, is_full_disk
+from skerry_agent.registry import Pair, Registry, Slot, is_full_disk
 from skerry_agent.updates import fit
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.record import SlotRecord
@@ -22,6 +24,7 @@ class Go:
     event: Event
     changes: Mapping[str, Any] = field(default_factory=dict)
     manifest: bytes | None = None
+    adapter_manifests: tuple[bytes, ...] = ()
 
     @property
     def code(self) -> str | None:
@@ -65,13 +68,33 @@ def why(error: Exception) -> Reason:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One slot's update as a step sees it."""
+    """One slot's update as a step sees it.
+
+    Attributes:
+        adapter_manifests: Stored manifests of the adapters, in the order of the record's.
+    """
 
     record: SlotRecord
     wanted: DesiredSlot | None
     minimum_versions: Mapping[str, int]
     manifest: bytes | None
     on_progress: OnProgress
+    adapter_manifests: tuple[bytes | None, ...] = ()
+
+    @property
+    def parts(self) -> "tuple[Work, ...]":
+        """The same for each file of the version alone: the model, then each adapter."""
+        manifests = self.adapter_manifests or (None,) * len(self.record.adapters)
+        model = replace(self, record=msgspec.structs.replace(self.record, adapters=()), adapter_manifests=())
+        adapters = (
+            replace(
+                model,
+                record=msgspec.structs.replace(self.record, target=target, adapters=()),
+                manifest=manifest,
+            )
+            for target, manifest in zip(self.record.adapters, manifests, strict=True)
+        )
+        return (model, *adapters)
 
     @property
     def target(self) -> TargetRef:
@@ -108,22 +131,24 @@ def require_file(work: Work, facts: Mapping[str, str], limits: UpdateLimits) -> 
     return found[0], found[1]
 
 
-def serving(slots: Mapping[str, Slot], slot: str) -> InstalledArtifact | None:
+def serving(slots: Mapping[str, Slot], slot: str) -> Pair | None:
     """What serves in a slot now."""
     found = slots.get(slot)
-    return None if found is None else found.active
+    return None if found is None else found.serving
 
 
 def serving_file(slots: Mapping[str, Slot], slot: str) -> str | None:
     """Digest of the file that serves in a slot now."""
     found = serving(slots, slot)
-    return None if found is None else found.file_sha256
+    return None if found is None else found.model.file_sha256
 
 
-def find_installed(registry: Registry, target: TargetRef) -> InstalledArtifact | None:
-    """The artifact of a manifest, if its file is whole."""
-    matching = (a for a in registry.artifacts_now if a.target_sha256 == target.sha256)
-    return next((a for a in matching if not a.broken), None)
+def find_installed(registry: Registry, work: Work) -> Pair | None:
+    """What a version's manifests are of, if all its files are whole."""
+    whole = {a.target_sha256: a for a in registry.artifacts_now if not a.broken}
+    parts = [whole.get(target.sha256) for target in (work.target, *work.record.adapters)]
+    found = [part for part in parts if part is not None]
+    return Pair(found[0], tuple(found[1:])) if len(found) == len(parts) else None
 
 
 def file_sha256(manifest: bytes | None, facts: Mapping[str, str], limits: UpdateLimits) -> str | None:

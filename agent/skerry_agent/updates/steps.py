@@ -90,10 +90,11 @@ class Steps:
         try:
             if work.record.state != "checking" and await self._registry.collect_garbage(error.missing_bytes):
                 return Pause(reason, after_s=0.0)
-            sha256 = file_sha256(work.manifest, self._device.facts(), self._limits)
-            if sha256 is not None:
-                # From here on its download counts as room, so the sum is what has to be there.
-                await self._registry.release(sha256)
+            for part in work.parts:
+                sha256 = file_sha256(part.manifest, self._device.facts(), self._limits)
+                if sha256 is not None:
+                    # From here on its download counts as room, so the sum is what has to be there.
+                    await self._registry.release(sha256)
             need_bytes = await self._registry.room_bytes() + error.missing_bytes
         except (AgentError, OSError) as failure:
             log.warning("room_unknown", slot=work.record.slot, error=str(failure))

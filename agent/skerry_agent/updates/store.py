@@ -8,7 +8,7 @@ import msgspec
 
 from skerry_agent.database import Database
 from skerry_agent.updates.record import SlotRecord
-from skerry_protocol.desired import DesiredState, TargetRef
+from skerry_protocol.desired import DesiredState
 from skerry_protocol.generation import GenerationMark
 from skerry_protocol.reported import Reason
 
@@ -75,7 +75,12 @@ class UpdateStore:
         )
 
     async def put_record(
-        self, record: SlotRecord, *, verdict: Reason | None = None, manifest: bytes | None = None
+        self,
+        record: SlotRecord,
+        *,
+        verdict: Reason | None = None,
+        manifest: bytes | None = None,
+        adapter_manifests: tuple[bytes, ...] = (),
     ) -> None:
         """Store where a slot stands.
 
@@ -83,16 +88,17 @@ class UpdateStore:
             record: The slot.
             verdict: Also remember that its target was rolled back in its attempt.
             manifest: Also keep the target's bytes.
+            adapter_manifests: And those of its adapters.
         """
 
         def write(connection: Connection) -> None:
             _put_record(connection, record)
             if verdict is not None and record.target is not None:
-                _put_verdict(connection, record, record.target, verdict)
+                _put_verdict(connection, record, verdict)
             if manifest is not None and record.target is not None:
-                connection.execute(
-                    "INSERT OR REPLACE INTO manifests VALUES (?, ?)", (record.target.sha256, manifest)
-                )
+                targets = (record.target, *record.adapters)
+                rows = zip((target.sha256 for target in targets), (manifest, *adapter_manifests), strict=True)
+                connection.executemany("INSERT OR REPLACE INTO manifests VALUES (?, ?)", rows)
             _drop_manifests(connection)
 
         await self._database.write(write)
@@ -130,10 +136,10 @@ def _put_record(connection: Connection, record: SlotRecord) -> None:
     connection.execute("INSERT OR REPLACE INTO slots (name, record) VALUES (?, ?)", (record.slot, text))
 
 
-def _put_verdict(connection: Connection, record: SlotRecord, target: TargetRef, reason: Reason) -> None:
+def _put_verdict(connection: Connection, record: SlotRecord, reason: Reason) -> None:
     connection.execute(
         "INSERT OR REPLACE INTO verdicts (slot, path, sha256, attempt, reason) VALUES (?, ?, ?, ?, ?)",
-        (record.slot, target.path, target.sha256, record.attempt, msgspec.json.encode(reason).decode()),
+        (*record.verdict_key, record.attempt, msgspec.json.encode(reason).decode()),
     )
     connection.execute(
         "DELETE FROM verdicts WHERE id NOT IN (SELECT id FROM verdicts ORDER BY id DESC LIMIT ?)",
@@ -145,7 +151,12 @@ def _drop_manifests(connection: Connection) -> None:
     """Forget manifests that no slot is about."""
     rows = connection.execute("SELECT record FROM slots")
     records = [msgspec.json.decode(row["record"], type=SlotRecord) for row in rows]
-    kept = {record.target.sha256 for record in records if record.target is not None and record.in_flight}
+    kept = {
+        target.sha256
+        for record in records
+        if record.target is not None and record.in_flight
+        for target in (record.target, *record.adapters)
+    }
     for row in connection.execute("SELECT sha256 FROM manifests").fetchall():
         if row["sha256"] not in kept:
             connection.execute("DELETE FROM manifests WHERE sha256 = ?", (row["sha256"],))

@@ -3,14 +3,17 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from skerry_agent.updates.record import SlotRecord, fresh, judge
+from skerry_agent.registry import Pair
+from skerry_agent.updates.record import SlotRecord, fresh, judge, verdict_key
 from skerry_agent.updates.table import Event, State
 from skerry_protocol.desired import DesiredSlot, TargetRef
 from skerry_protocol.reported import Reason
 from support.registry import make_artifact
 
 V1, V2 = (TargetRef(path=f"models/m/{n}.json", sha256=f"{n}" * 64, length=1) for n in (1, 2))
-SERVING_V1 = replace(make_artifact("m@1", sha="a" * 64), target_sha256=V1.sha256)
+SERVING_V1 = Pair(replace(make_artifact("m@1", sha="a" * 64), target_sha256=V1.sha256))
+ADAPTER = TargetRef(path="models/german/1.json", sha256="d" * 64, length=1)
+GERMAN = replace(make_artifact("german@1", sha="e" * 64, base="a" * 64), target_sha256=ADAPTER.sha256)
 SLOW = Reason("too_slow", "3 tokens/s")
 
 
@@ -66,7 +69,7 @@ def test_what_a_desired_state_means(
 
 
 def test_a_version_whose_file_is_gone_is_wanted_again() -> None:
-    broken = replace(SERVING_V1, broken=True)
+    broken = Pair(replace(SERVING_V1.model, broken=True))
     assert judge(record("committed", V1), want(V1), "1.1", broken, None) == "wanted"
     assert judge(record("committed", V1), want(V1), "1.1", None, None) == "wanted"
 
@@ -88,3 +91,15 @@ def test_starts_count_within_a_state_only() -> None:
 def test_a_record_survives_being_stored() -> None:
     held = msgspec.structs.replace(record("trial"), reason=SLOW, figures={"tokens_per_s": 1.5})
     assert msgspec.json.decode(msgspec.json.encode(held), type=SlotRecord) == held
+
+
+def test_a_model_with_an_adapter_is_another_version_than_the_model_alone() -> None:
+    plain, adapted = want(V1), msgspec.structs.replace(want(V1), adapters=(ADAPTER,))
+    pair = Pair(SERVING_V1.model, (GERMAN,))
+
+    assert judge(record("committed", V1), adapted, "1.1", SERVING_V1, None) == "wanted"
+    assert judge(record("committed", V1), adapted, "1.1", pair, None) == "satisfied"
+    assert judge(record("committed", V1), plain, "1.1", pair, None) == "wanted"
+    assert not record("downloading", V1).is_about(adapted)
+    assert verdict_key("s", V1, ()) != verdict_key("s", V1, (ADAPTER,))
+    assert verdict_key("s", V1, ()) == ("s", V1.path, V1.sha256)
