@@ -9,14 +9,15 @@ import msgspec
 
 from skerry_controller.artifacts.settings_file import read_settings
 from skerry_controller.errors import PeerError, UsageError, WorldError
+from skerry_protocol.adapter_check import describe_adapter, read_adapter_header
 from skerry_protocol.chunking import ChunkedFile, chunk_file, plan_chunks
 from skerry_protocol.config_bundle import ConfigBundle, encode_config_bundle
 from skerry_protocol.errors import ModelFileError
 from skerry_protocol.gguf_check import read_model_header
-from skerry_protocol.gguf_header import GgufHeader
+from skerry_protocol.gguf_header import Buffer, GgufHeader
 from skerry_protocol.limits import DEFAULT_LIMITS
 from skerry_protocol.manifest import Acceptance, Chunk, FileEntry, Manifest, Variant, encode_manifest
-from skerry_protocol.model_description import DEFAULT_CONTEXT_TOKENS, ModelDescription, describe_model
+from skerry_protocol.model_description import DEFAULT_CONTEXT_TOKENS, describe_model
 from skerry_protocol.names import ArtifactRef, target_path
 
 _DESCRIBED = (
@@ -86,14 +87,14 @@ def build_model(
         PeerError: The file is no model, is damaged, or would make llama.cpp abort.
         UsageError: There is no such file.
     """
-    header, chunked = _read_model(file, progress)
+    header, chunked = _read(file, read_model_header, progress)
     description = describe_model(header)
     manifest = Manifest(
         name=ref.name,
         version=ref.version,
         kind="model",
         variants=(Variant(files=(_entry(chunked),)),),
-        license=license_id or _licence(description),
+        license=license_id or _licence(description.licence),
         parameter_class=description.parameter_class,
         memory_bytes=description.estimate_memory_bytes(
             context_tokens=min(DEFAULT_CONTEXT_TOKENS, description.context_length)
@@ -103,6 +104,46 @@ def build_model(
     )
     content = _bounded(encode_manifest(manifest), ref)
     return BuiltArtifact(ref, "model", target_path("model", ref), content, chunked.sha256, chunked.length)
+
+
+def build_adapter(
+    ref: ArtifactRef,
+    file: Path,
+    base_sha256: str,
+    *,
+    acceptance: Acceptance | None = None,
+    license_id: str | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> BuiltArtifact:
+    """As :func:`build_model`, of a LoRA adapter; whether it fits its base is the controller's to check.
+
+    Args:
+        ref: The artifact's name and version.
+        file: The adapter, a GGUF file.
+        base_sha256: Digest of the model file that it was made for.
+        acceptance: What base and adapter must show together on each device; None for a short completion.
+        license_id: Instead of the licence that the file's header gives.
+        progress: Called with the number of bytes hashed so far.
+
+    Raises:
+        PeerError: The file is no adapter, is damaged, or would make llama.cpp abort.
+        UsageError: There is no such file.
+    """
+    header, chunked = _read(file, read_adapter_header, progress)
+    description = describe_adapter(header)
+    manifest = Manifest(
+        name=ref.name,
+        version=ref.version,
+        kind="adapter",
+        variants=(Variant(files=(_entry(chunked),)),),
+        license=license_id or _licence(description.licence),
+        memory_bytes=description.weights_bytes,
+        description={k: v for k, v in description.to_manifest().items() if k != "licence"},
+        acceptance=acceptance or Acceptance(),
+        base=base_sha256,
+    )
+    content = _bounded(encode_manifest(manifest), ref)
+    return BuiltArtifact(ref, "adapter", target_path("adapter", ref), content, chunked.sha256, chunked.length)
 
 
 def build_config(ref: ArtifactRef, file: Path) -> BuiltArtifact:
@@ -124,13 +165,15 @@ def build_config(ref: ArtifactRef, file: Path) -> BuiltArtifact:
     return BuiltArtifact(ref, "config", target_path("config", ref), content)
 
 
-def _read_model(file: Path, progress: Callable[[int], None] | None) -> tuple[GgufHeader, ChunkedFile]:
+def _read(
+    file: Path, read_header: Callable[[Buffer], GgufHeader], progress: Callable[[int], None] | None
+) -> tuple[GgufHeader, ChunkedFile]:
     try:
         with file.open("rb") as stream:
             if not file.stat().st_size:
                 raise PeerError(f"{file} is empty: get the model again")
             with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                header = read_model_header(data)
+                header = read_header(data)
                 return header, chunk_file(data, plan_chunks(len(data), header), progress=progress)
     except ModelFileError as error:
         raise PeerError(f"{file}: {error}") from error
@@ -145,8 +188,7 @@ def _entry(chunked: ChunkedFile) -> FileEntry:
     return FileEntry(sha256=chunked.sha256, length=chunked.length, chunks=chunks)
 
 
-def _licence(description: ModelDescription) -> str | None:
-    stated = description.licence
+def _licence(stated: str | None) -> str | None:
     return None if stated is None else _SPDX.get(stated.lower(), stated)
 
 

@@ -41,6 +41,8 @@ def _model_row(content: bytes) -> ArtifactRow:
         "parameter_class": manifest.parameter_class,
         "memory_bytes": manifest.memory_bytes,
     }
+    if manifest.base is not None:
+        facts["base_sha256"] = manifest.base
     return ArtifactRow(
         name=manifest.name,
         version=manifest.version,

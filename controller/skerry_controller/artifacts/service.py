@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 from sqlalchemy import select
 
+from skerry_controller.artifacts.adapters import check_adapter
 from skerry_controller.artifacts.checking import describe_target
 from skerry_controller.artifacts.usage import check_unused
 from skerry_controller.audit import note
@@ -92,6 +93,7 @@ class ArtifactService:
             for row in described:
                 await self._check_name(row)
                 await self._check_blob(row)
+                await check_adapter(row, self._database, self._blobs)
             for path, content in deltas.items():
                 await check_delta(path, content, self._database, self._blobs)
             now = self._clock()

@@ -3,7 +3,7 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from skerry_controller.database import AssignmentRow, ChannelRow, ConfigAssignmentRow, RolloutRow
+from skerry_controller.database import ArtifactRow, AssignmentRow, ChannelRow, ConfigAssignmentRow, RolloutRow
 from skerry_controller.errors import ConflictError
 from skerry_protocol.names import ArtifactRef
 
@@ -25,6 +25,7 @@ async def check_unused(session: AsyncSession, path: str, ref: ArtifactRef) -> No
     )
     if rollout is not None:
         raise ConflictError(f"rollout {rollout} is about {ref}: wait for its end, or abort it")
+    await _check_adapter_unused(session, path, ref)
     device = await session.scalar(select(AssignmentRow.device_id).where(AssignmentRow.target_path == path))
     if device is not None:
         raise ConflictError(f"device {device} should run {ref}: move it to another version first")
@@ -35,3 +36,25 @@ async def check_unused(session: AsyncSession, path: str, ref: ArtifactRef) -> No
         raise ConflictError(
             f"{ref} is assigned to the devices {selector or '(all)'}: take it from them first"
         )
+
+
+async def _check_adapter_unused(session: AsyncSession, path: str, ref: ArtifactRef) -> None:
+    """The same where it is one of several in a row, and of models on which published adapters stand."""
+    for name, paths in await session.execute(select(ChannelRow.name, ChannelRow.current_adapter_paths)):
+        if path in paths:
+            raise ConflictError(f"channel {name} is at {ref}: move it to another version first")
+    unfinished = select(RolloutRow).where(RolloutRow.finished_at.is_(None))
+    for rollout in await session.scalars(unfinished):
+        if path in (*rollout.to_adapter_paths, *rollout.from_adapter_paths):
+            raise ConflictError(f"rollout {rollout.id} is about {ref}: wait for its end, or abort it")
+    for device, paths in await session.execute(select(AssignmentRow.device_id, AssignmentRow.adapter_paths)):
+        if path in paths:
+            raise ConflictError(f"device {device} should run {ref}: move it to another version first")
+    files = select(ArtifactRow).where(ArtifactRow.withdrawn_at.is_(None))
+    published = list(await session.scalars(files))
+    mine = next((row for row in published if row.target_path == path), None)
+    if mine is None or mine.kind != "model" or sum(r.file_sha256 == mine.file_sha256 for r in published) > 1:
+        return
+    for row in published:
+        if row.description.get("base_sha256") == mine.file_sha256:
+            raise ConflictError(f"{ref} is the base of {row.name}@{row.version}: remove that adapter first")

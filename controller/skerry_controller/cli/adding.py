@@ -3,14 +3,14 @@
 import asyncio
 import hashlib
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
 from securesystemslib.signer import Signer
 
 from skerry_controller.artifacts.adding import Added, add_artifact
-from skerry_controller.artifacts.building import BuiltArtifact, build_config, build_model
+from skerry_controller.artifacts.building import BuiltArtifact, build_adapter, build_config, build_model
 from skerry_controller.artifacts.settings_file import read_acceptance
 from skerry_controller.cli.client import ControllerClient, work
 from skerry_controller.cli.output import transfer_bar
@@ -29,7 +29,7 @@ class Request:
 
     ref: ArtifactRef
     file: Path
-    kind: Literal["model", "config"]
+    kind: Literal["model", "adapter", "config"]
     acceptance: Path | None = None
     license_id: str | None = None
     base: ArtifactRef | None = None
@@ -67,10 +67,12 @@ def add_file(request: Request, keys: OperatorKeys, data: Path | None) -> dict[st
     if request.ref.local:
         raise UsageError("local/ is for what a person imports on a device: publish it without that prefix")
     if request.base is not None and request.kind == "config":
-        raise UsageError("--base belongs to models, not to config bundles")
+        raise UsageError("--base belongs to models and adapters, not to config bundles")
+    if request.base is None and request.kind == "adapter":
+        raise UsageError("say which published model the adapter was made for: --base NAME@VERSION")
     # Before the hashing, so that a wrong passphrase costs no wait.
     signer = keys.signer("configs" if request.kind == "config" else "models")
-    built = _build(request)
+    built = _build(request, _base_file(request, data))
 
     async def publish(client: ControllerClient) -> Added:
         if request.base is not None:
@@ -105,7 +107,18 @@ def verify_artifact(path: str, file: Path | None, data: Path | None) -> list[dic
     return work(data, verify)
 
 
-def _build(request: Request) -> BuiltArtifact:
+def _base_file(request: Request, data: Path | None) -> str | None:
+    """Digest of the file of an adapter's base."""
+    base = request.base
+    if base is None or request.kind != "adapter":
+        return None
+    found = work(data, lambda client: client.get(f"/artifacts/{base.name}/{base.version}"))
+    if found["kind"] != "model":
+        raise UsageError(f"{base} is a {found['kind']}: an adapter needs a model as its base")
+    return str(found["file_sha256"])
+
+
+def _build(request: Request, base_sha256: str | None) -> BuiltArtifact:
     if request.kind == "config":
         if request.acceptance or request.license_id:
             raise UsageError("--acceptance and --license belong to models, not to config bundles")
@@ -116,7 +129,8 @@ def _build(request: Request) -> BuiltArtifact:
     except OSError as error:
         raise UsageError(f"cannot read {request.file}: {error.strerror}") from error
     with transfer_bar(f"hashing {request.file.name}", length) as progress:
-        return build_model(
+        build = build_model if base_sha256 is None else partial(build_adapter, base_sha256=base_sha256)
+        return build(
             request.ref,
             request.file,
             acceptance=acceptance,

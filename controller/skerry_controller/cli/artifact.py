@@ -18,9 +18,11 @@ Name = Annotated[str, typer.Argument(metavar="NAME@VERSION")]
 @app.command()
 def add(
     name: Name,
-    file: Annotated[Path, typer.Argument(help="A GGUF model, or a TOML or JSON file with settings.")],
+    file: Annotated[
+        Path, typer.Argument(help="A GGUF model or LoRA adapter, or a TOML or JSON file with settings.")
+    ],
     *,
-    kind: Annotated[Literal["model", "config"], typer.Option(help="What the file is.")] = "model",
+    kind: Annotated[Literal["model", "adapter", "config"], typer.Option(help="What the file is.")] = "model",
     acceptance: Annotated[
         Path | None, typer.Option(help="TOML or JSON with the checks that a model must pass on each device.")
     ] = None,
@@ -29,7 +31,11 @@ def add(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(metavar="NAME@VERSION", help="Also offer a delta from this version, as 'delta' does."),
+        typer.Option(
+            metavar="NAME@VERSION",
+            help="Of an adapter: the published model that it was made for. Of a model: also offer a delta "
+            "from this version, as 'delta' does.",
+        ),
     ] = None,
     keys: Keys = None,
     data: Data = None,
@@ -48,7 +54,8 @@ def add(
     )
     operator_keys = OperatorKeys(keys)
     result = add_file(request, operator_keys, data)
-    if base_ref is not None:
+    offers_delta = base_ref is not None and kind == "model"
+    if base_ref is not None and offers_delta:
         from skerry_controller.cli.deltas import DeltaRequest, add_delta, describe  # noqa: PLC0415 - the same
 
         result["delta"] = add_delta(DeltaRequest(ref=ref, base=base_ref, file=file), operator_keys, data)
@@ -58,7 +65,7 @@ def add(
         print_line(f"{name} is published already, with these very bytes")
     else:
         print_line(f"{name} is signed and published as {result['target_path']}")
-    if base_ref is not None and not as_json:
+    if offers_delta and not as_json:
         print_line(describe(result["delta"]))
 
 

@@ -24,13 +24,17 @@ def set_channel(
         str | None,
         typer.Option(metavar="NAME@VERSION", help="The channel's first version; later, rollouts move it."),
     ] = None,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME@VERSION", help="With --artifact: a LoRA adapter on it; may be repeated."),
+    ] = None,
     data: Data = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a channel, or change who follows it."""
     from skerry_controller.cli.client import work  # noqa: PLC0415 - heavy, and only here
 
-    body = {"selector": selector, "artifact": artifact}
+    body = {"selector": selector, "artifact": artifact, "adapters": adapter or None}
     change = {key: value for key, value in body.items() if value is not None}
     _print(work(data, lambda client: client.put(_path(channel), change)), as_json=as_json)
 
@@ -46,7 +50,7 @@ def list_channels(data: Data = None, as_json: AsJson = False) -> None:
         print_json(channels)
         return
     rows = [
-        (c["name"], c["current"], c["selector"] or "(every device)", c["devices"], c["rollout"])
+        (c["name"], _version(c), c["selector"] or "(every device)", c["devices"], c["rollout"])
         for c in channels
     ]
     columns = ("CHANNEL", "VERSION", "SELECTOR", "DEVICES", "ROLLOUT")
@@ -70,12 +74,18 @@ def _print(channel: dict[str, Any], *, as_json: bool) -> None:
     rows: list[tuple[str, object]] = [
         ("channel", channel["name"]),
         ("selector", channel["selector"] or "(every device)"),
-        ("version", channel["current"] or "(none yet)"),
+        ("version", _version(channel) or "(none yet)"),
         ("devices", channel["devices"]),
     ]
     if channel["rollout"]:
         rows.append(("rollout", channel["rollout"]))
     print_table(("", ""), rows, empty="")
+
+
+def _version(channel: dict[str, Any]) -> str | None:
+    """``smol@1 + german@1``; None before the first."""
+    current: str | None = channel["current"]
+    return None if current is None else " + ".join((current, *channel["adapters"]))
 
 
 def _path(channel: str) -> str:

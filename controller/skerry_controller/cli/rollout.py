@@ -17,7 +17,12 @@ Rollout = Annotated[str, typer.Argument(metavar="ID", help="Such as r-abcd2345."
 @app.command()
 def create(
     channel: Annotated[str, typer.Argument(metavar="CHANNEL", help="LINE/TRACK, such as assistant/stable.")],
+    *,
     to: Annotated[str, typer.Option(metavar="NAME@VERSION", help="A published model.")],
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME@VERSION", help="A published LoRA adapter on it; may be repeated."),
+    ] = None,
     waves: Annotated[
         str, typer.Option(help="Devices so far after each wave: counts or percentages; the last is 100%.")
     ] = "1,10%,100%",
@@ -41,6 +46,8 @@ def create(
     }  # fmt: skip
     if window is not None:
         body["window"] = window
+    if adapter:
+        body["adapters"] = adapter
     made = work(data, lambda client: client.post("/rollouts", body))
     if as_json:
         print_json(made)
@@ -60,14 +67,21 @@ def list_rollouts(
     """List rollouts, the newest first."""
     from skerry_controller.cli.client import work  # noqa: PLC0415 - heavy, and only here
     from skerry_controller.cli.output import format_age, print_json, print_table  # noqa: PLC0415 - the same
-    from skerry_controller.cli.watching import counts_text  # noqa: PLC0415 - the same
+    from skerry_controller.cli.watching import counts_text, version_text  # noqa: PLC0415 - the same
 
     rollouts = work(data, lambda client: client.get("/rollouts", channel=channel))
     if as_json:
         print_json(rollouts)
         return
     rows = [
-        (r["id"], r["channel"], r["to"], r["state"], counts_text(r), format_age(r["created_at"]))
+        (
+            r["id"],
+            r["channel"],
+            version_text(r),
+            r["state"],
+            counts_text(r),
+            format_age(r["created_at"]),
+        )
         for r in rollouts
     ]
     columns = ("ROLLOUT", "CHANNEL", "TO", "STATE", "DEVICES", "STARTED")
@@ -128,14 +142,14 @@ def _change(rollout: str, verb: str, data: Any, *, as_json: bool) -> None:
 
 def _print(rollout: dict[str, Any], *, as_json: bool) -> None:
     from skerry_controller.cli.output import format_time, print_json, print_line, print_table  # noqa: PLC0415 - heavy
-    from skerry_controller.cli.watching import device_rows, headline  # noqa: PLC0415 - the same
+    from skerry_controller.cli.watching import device_rows, headline, version_text  # noqa: PLC0415 - the same
 
     if as_json:
         print_json(rollout)
         return
     print_line(headline(rollout))
     print_line(
-        f"from {rollout['previous'] or 'nothing'}, waves {','.join(rollout['waves'])}, "
+        f"from {version_text(rollout, 'previous', 'previous_adapters')}, waves {','.join(rollout['waves'])}, "
         f"{rollout['max_failures']} may fail, started {format_time(rollout['created_at'])}"
     )
     columns = ("DEVICE", "STANDING", "STATE", "ATTEMPT", "PROGRESS", "REASON")

@@ -95,10 +95,15 @@ class _Lines:
         sys.stdout.flush()
 
 
+def version_text(rollout: dict[str, Any], model: str = "to", adapters: str = "adapters") -> str:
+    """``smol@1 + german@1``."""
+    return " + ".join((rollout[model] or "nothing", *rollout[adapters]))
+
+
 def headline(rollout: dict[str, Any]) -> str:
     """One line about the whole rollout."""
     text = (
-        f"rollout {rollout['id']}  {rollout['channel']} → {rollout['to']}  {rollout['state']}  "
+        f"rollout {rollout['id']}  {rollout['channel']} → {version_text(rollout)}  {rollout['state']}  "
         f"wave {rollout['wave']} of {len(rollout['waves'])}  {counts_text(rollout)}"
     )
     if rollout["state"] == "running":

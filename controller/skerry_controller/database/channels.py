@@ -16,6 +16,7 @@ class ChannelRow(Base):
     name: Mapped[str] = mapped_column(String(129), primary_key=True)
     selector: Mapped[str] = mapped_column(String(1024))
     current_target_path: Mapped[str | None] = mapped_column(ForeignKey("artifacts.target_path"))
+    current_adapter_paths: Mapped[list[str]] = mapped_column(default=list)
     created_at: Mapped[datetime]
 
 
@@ -27,6 +28,7 @@ class AssignmentRow(Base):
     device_id: Mapped[str] = mapped_column(DeviceId, ForeignKey("devices.id"), primary_key=True)
     channel: Mapped[str] = mapped_column(ForeignKey("channels.name"), primary_key=True)
     target_path: Mapped[str] = mapped_column(TargetPath, ForeignKey("artifacts.target_path"), index=True)
+    adapter_paths: Mapped[list[str]] = mapped_column(default=list)
     attempt: Mapped[int] = mapped_column(Integer, default=1)
     rollout_id: Mapped[str | None] = mapped_column(ForeignKey("rollouts.id"), index=True)
     wave: Mapped[int | None]

@@ -18,6 +18,8 @@ class RolloutRow(Base):
     channel: Mapped[str] = mapped_column(ForeignKey("channels.name"), index=True)
     to_target_path: Mapped[str] = mapped_column(ForeignKey("artifacts.target_path"))
     from_target_path: Mapped[str | None] = mapped_column(ForeignKey("artifacts.target_path"))
+    to_adapter_paths: Mapped[list[str]] = mapped_column(default=list)
+    from_adapter_paths: Mapped[list[str]] = mapped_column(default=list)
     waves: Mapped[list[Any]]
     max_failures: Mapped[str] = mapped_column(String(16))
     soak_s: Mapped[float] = mapped_column(Float)

@@ -24,6 +24,7 @@ class ChannelSummary:
         name: ``LINE/TRACK``.
         selector: Whose labels match follows it.
         current: ``NAME@VERSION`` that a new device gets, if any.
+        adapters: ``NAME@VERSION`` of the adapters on it.
         devices: How many devices follow it.
         rollout: The rollout that runs or is paused on it.
         created_at: When it was made.
@@ -35,6 +36,7 @@ class ChannelSummary:
     devices: int
     rollout: str | None
     created_at: datetime
+    adapters: list[str]
 
 
 class Channels:
@@ -45,7 +47,13 @@ class Channels:
         self._clock = clock
 
     async def set(
-        self, name: str, *, selector: str | None, artifact: str | None, actor: str
+        self,
+        name: str,
+        *,
+        selector: str | None,
+        artifact: str | None,
+        actor: str,
+        adapters: Sequence[str] = (),
     ) -> ChannelSummary:
         """Make a channel, or change whom it selects; whoever calls this has the fleet refreshed.
 
@@ -57,6 +65,7 @@ class Channels:
             selector: Label selector; needed for a new channel, ``None`` leaves it as it is.
             artifact: ``NAME@VERSION`` of a published model.
             actor: Who does it.
+            adapters: ``NAME@VERSION`` of adapters that were made for the model.
 
         Raises:
             NameSyntaxError: A name or the selector is malformed.
@@ -65,6 +74,8 @@ class Channels:
             UsageError: A new channel without a selector, one channel too many, or no model.
         """
         Channel.parse(name)
+        if adapters and artifact is None:
+            raise UsageError("adapters are part of a version: give the model with --artifact too")
         if selector is not None:
             selector = str(Selector.parse(selector))
         async with self._database.transaction() as session:
@@ -74,7 +85,7 @@ class Channels:
             elif selector is not None:
                 row.selector = selector
             if artifact is not None:
-                await self._set_first_version(session, row, artifact)
+                await self._set_first_version(session, row, artifact, adapters)
             note(
                 session,
                 at=self._clock(),
@@ -83,6 +94,7 @@ class Channels:
                 subject=name,
                 selector=row.selector,
                 artifact=artifact,
+                **({"adapters": list(adapters)} if adapters else {}),
             )
         return await self.show(name)
 
@@ -110,13 +122,21 @@ class Channels:
             raise UsageError(
                 f"there are {count} channels; a device can follow {DEFAULT_LIMITS.max_slots} at most"
             )
-        row = ChannelRow(name=name, selector=selector, current_target_path=None, created_at=self._clock())
+        row = ChannelRow(
+            name=name,
+            selector=selector,
+            current_target_path=None,
+            current_adapter_paths=[],
+            created_at=self._clock(),
+        )
         session.add(row)
         return row
 
-    async def _set_first_version(self, session: AsyncSession, row: ChannelRow, artifact: str) -> None:
-        path = (await find_artifact(session, artifact, kind="model")).target_path
-        if row.current_target_path == path:
+    async def _set_first_version(
+        self, session: AsyncSession, row: ChannelRow, artifact: str, adapters: Sequence[str]
+    ) -> None:
+        path, adapter_paths = await find_version(session, artifact, adapters)
+        if (row.current_target_path, row.current_adapter_paths) == (path, adapter_paths):
             return
         if row.current_target_path is not None:
             raise ConflictError(
@@ -126,7 +146,26 @@ class Channels:
         active = await active_rollout(session, row.name)
         if active is not None:
             raise ConflictError(f"rollout {active} is moving {row.name}: wait for it, or abort it")
-        row.current_target_path = path
+        row.current_target_path, row.current_adapter_paths = path, adapter_paths
+
+
+async def find_version(session: AsyncSession, model: str, adapters: Sequence[str]) -> tuple[str, list[str]]:
+    """Target paths of a published model, and of published adapters that were made for its file.
+
+    Raises:
+        NameSyntaxError, NotFoundError: As :func:`find_artifact`.
+        UsageError: One is of another kind or given twice, an adapter is for another model, or there are too
+            many.
+    """
+    base = await find_artifact(session, model, kind="model")
+    found = [await find_artifact(session, adapter, kind="adapter") for adapter in adapters]
+    for adapter in found:
+        if adapter.description.get("base_sha256") != base.file_sha256:
+            raise UsageError(f"{adapter.name}@{adapter.version} was not made for the file of {model}")
+    paths = [adapter.target_path for adapter in found]
+    if len(set(paths)) != len(paths) or len(paths) > DEFAULT_LIMITS.max_adapters:
+        raise UsageError(f"a model takes {DEFAULT_LIMITS.max_adapters} adapters at most, each once")
+    return base.target_path, paths
 
 
 async def find_channel(session: AsyncSession, name: str) -> ChannelRow:
@@ -211,6 +250,7 @@ async def _summaries(session: AsyncSession, rows: Sequence[ChannelRow]) -> list[
                 devices=sum(selector.matches(each) for each in labels),
                 rollout=await active_rollout(session, row.name),
                 created_at=row.created_at,
+                adapters=[_ref(path) for path in row.current_adapter_paths],
             )
         )
     return summaries

@@ -18,11 +18,12 @@ from skerry_protocol.selectors import Selector
 
 @dataclass(frozen=True, slots=True)
 class ChannelView:
-    """A channel: who follows it, and its current version if it has one."""
+    """A channel: who follows it, and its current version, with the adapters on it, if it has one."""
 
     name: str
     selector: Selector
     current: TargetRef | None
+    adapters: tuple[TargetRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class AssignmentView:
     target: TargetRef
     attempt: int
     rollout: str | None
+    adapters: tuple[TargetRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,17 @@ def slot_for(
     channel: ChannelView, assignment: AssignmentView | None, active_rollouts: Collection[str]
 ) -> DesiredSlot | None:
     """What one device should run on a channel that it follows; ``None``: it is left alone."""
+    current = (
+        None if channel.current is None else DesiredSlot(target=channel.current, adapters=channel.adapters)
+    )
     if assignment is None:
-        return None if channel.current is None else DesiredSlot(target=channel.current)
-    if assignment.rollout in active_rollouts or assignment.target == channel.current:
-        return DesiredSlot(target=assignment.target, attempt=assignment.attempt, rollout=assignment.rollout)
-    if channel.current is None:
-        return None
-    return DesiredSlot(target=channel.current, attempt=assignment.attempt + 1)
+        return current
+    stands = (assignment.target, assignment.adapters) == (channel.current, channel.adapters)
+    if assignment.rollout in active_rollouts or stands:
+        return DesiredSlot(
+            target=assignment.target,
+            adapters=assignment.adapters,
+            attempt=assignment.attempt,
+            rollout=assignment.rollout,
+        )
+    return None if current is None else msgspec.structs.replace(current, attempt=assignment.attempt + 1)

@@ -26,7 +26,7 @@ class SlotView:
 
     Attributes:
         channel: The channel, or ``local/NAME``.
-        desired: ``NAME@VERSION`` that it should run.
+        desired: ``NAME@VERSION`` that it should run; with adapters ``NAME@VERSION+NAME@VERSION``.
         attempt: The attempt that is asked for.
         rollout: The rollout that asked.
         state: Where the update stands, by the device's report.
@@ -212,7 +212,9 @@ def _slots(desired: DesiredState | None, report: ReportedState | None) -> list[S
         slot = wanted.get(channel)
         view: dict[str, Any] = {
             "channel": channel,
-            "desired": None if slot is None else _ref(slot.target.path),
+            "desired": None
+            if slot is None
+            else "+".join(_ref(target.path) for target in (slot.target, *slot.adapters)),
             "attempt": None if slot is None else slot.attempt,
             "rollout": None if slot is None else slot.rollout,
         }
@@ -227,7 +229,9 @@ def _reported_part(slot: SlotReport | None) -> dict[str, Any]:
         "state": slot.state,
         "about": None if slot.target_path is None else _ref(slot.target_path),
         "reported_attempt": slot.attempt,
-        "active": None if slot.active is None else slot.active.ref,
+        "active": None
+        if slot.active is None
+        else "+".join((slot.active.ref, *(adapter.ref for adapter in slot.active.adapters))),
         "active_signed": None if slot.active is None else slot.active.signed,
         "bytes_done": slot.bytes_done,
         "bytes_total": slot.bytes_total,

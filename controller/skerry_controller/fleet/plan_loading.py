@@ -37,6 +37,7 @@ async def load_plan(session: AsyncSession) -> FleetPlan:
             row.name,
             Selector.parse(row.selector),
             None if row.current_target_path is None else targets[row.current_target_path],
+            tuple(targets[path] for path in row.current_adapter_paths),
         )
         for row in await session.scalars(select(ChannelRow))
     ]
@@ -61,7 +62,10 @@ async def load_assignments(
     if channel is not None:
         query = query.where(AssignmentRow.channel == channel)
     found: dict[str, dict[str, AssignmentView]] = defaultdict(dict)
+    targets = await load_targets(session)
     for row, sha256, length in await session.execute(query):
         target = TargetRef(path=row.target_path, sha256=sha256, length=length)
-        found[row.device_id][row.channel] = AssignmentView(target, row.attempt, row.rollout_id)
+        found[row.device_id][row.channel] = AssignmentView(
+            target, row.attempt, row.rollout_id, tuple(targets[path] for path in row.adapter_paths)
+        )
     return found

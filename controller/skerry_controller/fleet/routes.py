@@ -38,6 +38,7 @@ class ChannelChange(BaseModel):
 
     selector: str | None = None
     artifact: str | None = None
+    adapters: list[str] = []
 
 
 class NewConfigAssignment(BaseModel):
@@ -101,7 +102,11 @@ async def set_channel(
 ) -> ChannelSummary:
     """Only the first version is set here; after that, rollouts move a channel."""
     summary = await channels.set(
-        f"{line}/{track}", selector=change.selector, artifact=change.artifact, actor=actor
+        f"{line}/{track}",
+        selector=change.selector,
+        artifact=change.artifact,
+        adapters=change.adapters,
+        actor=actor,
     )
     await publisher.refresh()
     planner.wake()

@@ -42,6 +42,7 @@ async def apply_action(
             row.state, row.reason, row.finished_at = "succeeded", text, now
             channel = await session.get_one(ChannelRow, row.channel)
             channel.current_target_path = row.to_target_path
+            channel.current_adapter_paths = list(row.to_adapter_paths)
             _tell(session, row, "rollout_succeeded", now)
     log.info("rollout_step", rollout=row.id, channel=row.channel, step=type(action).__name__, wave=row.wave)
 
@@ -52,6 +53,7 @@ async def _assign(session: AsyncSession, row: RolloutRow, device: str, attempt: 
         assignment = AssignmentRow(device_id=device, channel=row.channel)
         session.add(assignment)
     assignment.target_path = row.to_target_path
+    assignment.adapter_paths = list(row.to_adapter_paths)
     assignment.attempt = attempt
     assignment.rollout_id = row.id
     assignment.wave = row.wave

@@ -6,10 +6,10 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from skerry_controller.database import ArtifactRow, DeviceRow, RolloutRow
+from skerry_controller.database import DeviceRow, RolloutRow
 from skerry_controller.fleet.channels import find_channel
 from skerry_controller.fleet.desired import AssignmentView, slot_for
-from skerry_controller.fleet.plan_loading import load_assignments, load_plan
+from skerry_controller.fleet.plan_loading import load_assignments, load_plan, load_targets
 from skerry_controller.rollouts.planner import DeviceView, RolloutPlan, RolloutState, standing
 from skerry_controller.rollouts.shares import Share
 from skerry_protocol.reported import SlotReport
@@ -33,10 +33,8 @@ class LoadedRollout:
 
 async def load_rollout(session: AsyncSession, row: RolloutRow) -> LoadedRollout:
     """Everything about one rollout, as of this session."""
-    sha256 = await session.scalar(
-        select(ArtifactRow.target_sha256).where(ArtifactRow.target_path == row.to_target_path)
-    )
-    plan = _plan(row, sha256 or "")
+    targets = await load_targets(session)
+    plan = _plan(row, *(targets[path].sha256 for path in (row.to_target_path, *row.to_adapter_paths)))
     channel_row = await find_channel(session, row.channel)
     selector = Selector.parse(channel_row.selector)
     fleet = await load_plan(session)
@@ -76,12 +74,13 @@ def _assigned_attempt(assignment: AssignmentView | None, row: RolloutRow) -> int
     return assignment.attempt
 
 
-def _plan(row: RolloutRow, sha256: str) -> RolloutPlan:
+def _plan(row: RolloutRow, sha256: str, *adapters: str) -> RolloutPlan:
     state: RolloutState = msgspec.convert(row.state, RolloutState)
     return RolloutPlan(
         id=row.id,
         target_path=row.to_target_path,
         target_sha256=sha256,
+        adapters=adapters,
         waves=tuple(Share.parse(wave) for wave in row.waves),
         max_failures=Share.parse(row.max_failures),
         soak_s=row.soak_s,

@@ -28,6 +28,7 @@ class RolloutPlan:
         id: Also seeds the order of devices.
         target_path: Where the channel goes.
         target_sha256: Its hash.
+        adapters: Hashes of the manifests of the adapters on it.
         waves: Cumulative sizes; the last is everything.
         max_failures: How many of the assigned devices may fail.
         soak_s: Seconds that a finished wave must stay good.
@@ -45,6 +46,7 @@ class RolloutPlan:
     state: RolloutState = "running"
     wave: int = 0
     wave_done_at: float | None = None
+    adapters: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +117,20 @@ def standing(rollout: RolloutPlan, view: DeviceView) -> Standing:
     slot = view.slot
     if slot is None or slot.target_path != rollout.target_path or slot.attempt != view.attempt:
         return "pending"
+    if slot.adapters != rollout.adapters:
+        return "pending"
     if slot.state in ("refused", "rolled_back"):
         return "failed"
-    serves = slot.active is not None and slot.active.target_sha256 == rollout.target_sha256
-    if slot.state == "committed" and slot.target_sha256 == rollout.target_sha256 and serves:
+    if slot.state == "committed" and slot.target_sha256 == rollout.target_sha256 and _serves(rollout, slot):
         return "committed"
     return "pending"
+
+
+def _serves(rollout: RolloutPlan, slot: SlotReport) -> bool:
+    active = slot.active
+    if active is None or active.target_sha256 != rollout.target_sha256:
+        return False
+    return tuple(adapter.target_sha256 for adapter in active.adapters) == rollout.adapters
 
 
 def plan(

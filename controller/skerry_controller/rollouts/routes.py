@@ -25,6 +25,7 @@ class NewRollout(BaseModel):
     max_failures: str = RolloutRequest.max_failures
     soak: str = RolloutRequest.soak
     window: str | None = None
+    adapters: list[str] = []
 
 
 @router.get("", summary="Rollouts, the newest first")

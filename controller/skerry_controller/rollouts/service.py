@@ -1,6 +1,7 @@
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -12,7 +13,7 @@ from skerry_controller.clock import Clock
 from skerry_controller.database import AssignmentRow, Database, RolloutRow
 from skerry_controller.errors import ConflictError, NotFoundError
 from skerry_controller.fleet import DesiredPublisher
-from skerry_controller.fleet.channels import active_rollout, find_artifact, find_channel
+from skerry_controller.fleet.channels import active_rollout, find_channel, find_version
 from skerry_controller.rollouts.applying import apply_action
 from skerry_controller.rollouts.loading import LoadedRollout, load_rollout
 from skerry_controller.rollouts.planner import Action, plan, standing
@@ -35,6 +36,7 @@ class RolloutRequest:
     Attributes:
         channel: The channel to move.
         to: ``NAME@VERSION`` of a published model.
+        adapters: ``NAME@VERSION`` of published adapters on it.
         waves: Cumulative counts or percentages; the last is 100%.
         max_failures: How many assigned devices may fail: a count or a percentage.
         soak: How long each finished wave must stay good.
@@ -47,6 +49,7 @@ class RolloutRequest:
     max_failures: str = "5%"
     soak: str = "10m"
     window: str | None = None
+    adapters: Sequence[str] = ()
 
 
 class Rollouts:
@@ -88,16 +91,19 @@ class Rollouts:
         )
         async with self._database.transaction() as session:
             channel = await find_channel(session, request.channel)
-            artifact = await find_artifact(session, request.to, kind="model")
+            path, adapter_paths = await find_version(session, request.to, request.adapters)
             other = await active_rollout(session, request.channel)
             if other is not None:
                 raise ConflictError(
                     f"rollout {other} is under way on {request.channel}: "
                     f"wait for it, or 'skerry rollout abort {other}'"
                 )
-            row.to_target_path, row.from_target_path = artifact.target_path, channel.current_target_path
+            row.to_target_path, row.from_target_path = path, channel.current_target_path
+            row.to_adapter_paths = adapter_paths
+            row.from_adapter_paths = list(channel.current_adapter_paths)
             session.add(row)
-            self._note(session, row, actor, "rollout_created", to=request.to, waves=request.waves)
+            more = {"adapters": list(request.adapters)} if request.adapters else {}
+            self._note(session, row, actor, "rollout_created", to=request.to, waves=request.waves, **more)
         await self.tick()
         return await self.show(row.id)
 

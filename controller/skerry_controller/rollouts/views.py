@@ -44,6 +44,8 @@ class RolloutView:
     channel: str
     to: str
     previous: str | None
+    adapters: list[str]
+    previous_adapters: list[str]
     state: str
     reason: str | None
     wave: int
@@ -71,6 +73,8 @@ def rollout_view(row: RolloutRow, loaded: LoadedRollout, now: datetime) -> Rollo
         channel=row.channel,
         to=_ref(row.to_target_path),
         previous=None if row.from_target_path is None else _ref(row.from_target_path),
+        adapters=[_ref(path) for path in row.to_adapter_paths],
+        previous_adapters=[_ref(path) for path in row.from_adapter_paths],
         state=row.state,
         reason=row.reason,
         wave=row.wave + 1,
@@ -98,6 +102,7 @@ def _progress(loaded: LoadedRollout, view: DeviceView) -> DeviceProgress:
     if plan.state not in ACTIVE_STATES and where == "pending":
         where = "moved on"
     mine = slot is not None and slot.target_path == plan.target_path and slot.attempt == view.attempt
+    mine = mine and slot is not None and slot.adapters == plan.adapters
     if slot is None or not mine:
         return DeviceProgress(view.device, where, None, view.attempt, 0, 0, None, None)
     return DeviceProgress(

@@ -88,3 +88,15 @@ def test_the_hash_tells_content_and_epoch_apart_and_not_the_order_of_channels() 
     assert contents[0].sha256(1) == contents[1].sha256(1) != contents[0].sha256(2)
     assert desired_content({}, FleetPlan(channels, [], ()), {}).sha256(1) != contents[0].sha256(1)
     assert desired_content({}, FleetPlan(channels, [], ()), {}).is_empty
+
+
+def test_adapters_are_part_of_a_version() -> None:
+    german = target("4")
+    here = ChannelView("a/b", LAB, ONE, (german,))
+
+    assert slot_for(here, None, ()) == DesiredSlot(target=ONE, adapters=(german,))
+    same = AssignmentView(ONE, 2, "r-old", (german,))
+    assert slot_for(here, same, ()) == DesiredSlot(target=ONE, adapters=(german,), attempt=2, rollout="r-old")
+    stale = AssignmentView(ONE, 2, "r-old")
+    assert slot_for(here, stale, ()) == DesiredSlot(target=ONE, adapters=(german,), attempt=3)
+    assert slot_for(here, stale, ("r-old",)) == DesiredSlot(target=ONE, attempt=2, rollout="r-old")

@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace as changed
 
 from skerry_controller.rollouts.planner import (
     Action,
@@ -22,7 +23,7 @@ from skerry_controller.rollouts.planner import (
     standing,
 )
 from skerry_controller.rollouts.shares import Share, parse_waves
-from skerry_protocol.reported import Reason, RunningVersion, SlotReport, SlotState
+from skerry_protocol.reported import Reason, RunningAdapter, RunningVersion, SlotReport, SlotState
 
 PATH, SHA = "models/m/2.json", "b" * 64
 Outcome = Literal["commits", "rolls_back", "refuses", "stays_offline"]
@@ -259,3 +260,21 @@ def test_a_step_never_assigns_more_than_its_wave_and_ignores_the_order_of_device
         assert assigned <= max(wave.at_least(len(behaviour)) for wave in waves)
         if expected is None:
             running.report()
+
+
+def test_a_device_counts_only_when_the_very_pair_serves() -> None:
+    german = "d" * 64
+    pair = replace(rollout(), adapters=(german,))
+    plain = slot("committed")
+    told = changed(plain, adapters=(german,))
+    assert plain.active is not None
+    adapter = RunningAdapter(ref="german@1", target_sha256=german, file_sha256="e" * 64)
+    serving = changed(told, active=changed(plain.active, adapters=(adapter,)))
+
+    def stands(plan: RolloutPlan, report: SlotReport) -> str:
+        return standing(plan, DeviceView("d-1", 1, report))
+
+    assert stands(pair, plain) == "pending"
+    assert stands(pair, told) == "pending"
+    assert stands(pair, serving) == "committed"
+    assert stands(rollout(), serving) == "pending"
