@@ -178,14 +178,15 @@ class Batcher:
         """The next step: first a token of each answer, then pieces of prompts, as many as fit."""
         reading: list[JobState] = []
         writing: list[JobState] = []
-        for job in self._turn():
+        group = self._turn()
+        for job in group:
             (writing if job.decoding else reading).append(job)
         writing = writing[: self._model.batch_tokens]
         planned = [(job, self._part(job, 1)) for job in writing]
         if self._speculation is not None and not reading and len(writing) <= MAX_JOBS:
             planned = [(job, self._with_guesses(job, part, len(writing))) for job, part in planned]
         # Nobody waits for the step to end: it may be long.
-        self._long = not writing and self._model.shares
+        self._long = not writing and self._model.shares and len(group) == len(self.active)
         budget = self._chunk.tokens(len(planned), LONG_STEP_S if self._long else None)
         self._stats.chunk_tokens = budget
         for job in reading:
