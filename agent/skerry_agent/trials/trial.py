@@ -45,7 +45,7 @@ async def run_trial(
 async def _run_check(runner: Runner, check: AcceptanceCheck, figures: dict[str, float]) -> str | None:
     """Run one check, and note the best figures of all."""
     text: list[str] = []
-    async with aclosing(runner.generate(_request(runner, check))) as events:
+    async with aclosing(runner.generate(runner.model.ask(_request(runner, check)))) as events:
         async for event in events:
             if isinstance(event, TokenEvent):
                 text.append(event.text)
