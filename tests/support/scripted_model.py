@@ -204,7 +204,7 @@ class ScriptedScoreModel:
     window_tokens = 8
     step_tokens = 3
 
-    def begin(self) -> None:
+    def begin(self, adapters: Sequence[AdapterFile]) -> None:
         self.read = 0
 
     def nats(self, tokens: Sequence[int], position: int, following: Sequence[int]) -> float:

@@ -28,7 +28,16 @@ from skerry_agent.runtime.requests import EmbedRequest, GenerateRequest
 from skerry_agent.runtime.scoring import ScoreJob, ScoreModel, Scorer
 from skerry_agent.runtime.speculation import Speculation
 from skerry_agent.runtime.thread_governor import ThreadControl
-from skerry_agent.runtime.wire import Cancelled, Detokenize, Failed, FromRunner, Progress, Stats, Tokenize
+from skerry_agent.runtime.wire import (
+    Cancelled,
+    Detokenize,
+    Failed,
+    FromRunner,
+    Progress,
+    Score,
+    Stats,
+    Tokenize,
+)
 
 # Some of llama.cpp's pre-tokenizers recurse for each character (std::regex), which ends the usual 8 MiB at
 # some 100 kB of text. This is address space; only what is used becomes memory.
@@ -150,9 +159,9 @@ class Engine:
         """Take a request for vectors."""
         self._note(EmbedJob(number, request))
 
-    def score(self, number: int, text: str) -> None:
+    def score(self, question: Score) -> None:
         """Take a text whose probability is to be found."""
-        self._note(ScoreJob(number, text))
+        self._note(ScoreJob(question.job, question.text, question.adapters))
 
     def _note(self, job: JobState | EmbedJob | ScoreJob) -> None:
         with self._wakeup:

@@ -68,6 +68,7 @@ def load_engine(
             model,
             context_tokens=context.context_tokens,
             threads=load.threads if threads is None else threads.threads,
+            adapters=context.adapters,
         ),
         threads=threads,
         options=EngineOptions(

@@ -100,6 +100,7 @@ class Preparer:
     def scoring(self, job: ScoreJob) -> Failed | None:
         """As ``generation``, for a text whose probability is to be found."""
         try:
+            self._model.check_adapters(job.adapters)
             job.tokens = self._model.tokenize(job.text, add_special=True)
         except Exception as error:  # noqa: BLE001 - the same
             return failure(job.number, error)

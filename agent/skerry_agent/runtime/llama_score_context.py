@@ -10,7 +10,9 @@ import numpy as np
 from llama_cpp import llama_cpp as lib
 
 from skerry_agent.runtime.engine_ports import EngineBrokenError
+from skerry_agent.runtime.llama_adapters import LlamaAdapters
 from skerry_agent.runtime.llama_model import LlamaModel
+from skerry_agent.runtime.requests import AdapterFile
 
 WINDOW_TOKENS = 512
 STEP_TOKENS = 16
@@ -24,13 +26,17 @@ class LlamaScoreContext:
         model: The weights; it has to live longer.
         context_tokens: The most tokens of the model's context.
         threads: Threads to use.
+        adapters: The model's.
 
     Raises:
         MemoryError: There is no room for it.
     """
 
-    def __init__(self, model: LlamaModel, *, context_tokens: int, threads: int) -> None:
+    def __init__(
+        self, model: LlamaModel, *, context_tokens: int, threads: int, adapters: LlamaAdapters
+    ) -> None:
         self._model = model
+        self._adapters = adapters
         self.window_tokens = min(WINDOW_TOKENS, context_tokens)
         self.step_tokens = min(STEP_TOKENS, self.window_tokens)
         params = lib.llama_context_default_params()
@@ -44,8 +50,11 @@ class LlamaScoreContext:
             raise MemoryError(f"llama.cpp made no context for scores: {model.why()}")
         self._batch = lib.llama_batch_init(self.step_tokens, 0, 1)
 
-    def begin(self) -> None:
-        """Forget the window before."""
+    def begin(self, adapters: Sequence[AdapterFile]) -> None:
+        """Forget the window before, and compute the next one with these adapters."""
+        if self._context:
+            self._adapters.load(adapters)
+            self._adapters.use(self._context, adapters)
         memory = lib.llama_get_memory(self._context) if self._context else None
         if memory is not None:
             lib.llama_memory_clear(memory, False)
@@ -87,5 +96,6 @@ class LlamaScoreContext:
         """Free the context; again is fine."""
         context, self._context = self._context, None
         if context:
+            self._adapters.leave(context)
             lib.llama_batch_free(self._batch)
             lib.llama_free(context)

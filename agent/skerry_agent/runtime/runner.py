@@ -9,10 +9,10 @@ from contextlib import aclosing
 
 import structlog
 
-from skerry_agent.runtime.calls import Calls
+from skerry_agent.runtime.calls import Calls, T
 from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.errors import ModelLoadError, ModelUnavailableError, RunnerCrashedError
-from skerry_agent.runtime.jobs import Job, Jobs
+from skerry_agent.runtime.jobs import Jobs
 from skerry_agent.runtime.load_message import load_message
 from skerry_agent.runtime.meter import Meter
 from skerry_agent.runtime.model import ModelFile, ModelInfo, RunnerOptions, RuntimeLimits
@@ -26,6 +26,7 @@ from skerry_agent.runtime.process import (
     spawn,
 )
 from skerry_agent.runtime.requests import (
+    AdapterFile,
     EmbedRequest,
     EmbedResult,
     GenerateEvent,
@@ -46,6 +47,7 @@ from skerry_agent.runtime.wire import (
     Stats,
     Tokenize,
     Tokenized,
+    ToRunner,
     WireError,
     decode_from_runner,
     encode,
@@ -194,14 +196,17 @@ class Runner:
         """
         return (await self._calls.ask(Embedded, lambda: self._jobs.admit_embed(request))).result
 
-    async def score(self, text: str) -> tuple[int, float]:
+    async def score(self, text: str, adapters: tuple[AdapterFile, ...] = ()) -> tuple[int, float]:
         """How many tokens of a text were scored, and the sum of their -ln p; perplexity is exp of the mean.
+
+        Args:
+            text: The text.
+            adapters: LoRA adapters on the model that score it.
 
         Raises:
             As ``generate``.
         """
-        enter = self._jobs.enter
-        scored = await self._calls.ask(Scored, lambda: enter("", lambda number: Score(number, text)))
+        scored = await self._ask(Scored, lambda number: Score(number, text, adapters))
         return scored.tokens, scored.nats
 
     async def tokenize(self, text: str, *, add_special: bool = False) -> list[int]:
@@ -211,11 +216,8 @@ class Runner:
             text: Valid Unicode.
             add_special: Let the model add its begin-of-sequence token, if it is made for that.
         """
-
-        def enter() -> tuple[Job, Job | None]:
-            return self._jobs.enter("", lambda number: Tokenize(number, text, add_special))
-
-        return list((await self._calls.ask(Tokenized, enter)).tokens)
+        answer = await self._ask(Tokenized, lambda number: Tokenize(number, text, add_special))
+        return list(answer.tokens)
 
     async def detokenize(self, tokens: Sequence[int]) -> str:
         """The text of tokens; what is no character in it becomes U+FFFD.
@@ -223,11 +225,11 @@ class Runner:
         Raises:
             InvalidRequestError: A token does not exist.
         """
+        answer = await self._ask(Detokenized, lambda number: Detokenize(number, tuple(tokens)))
+        return answer.data.decode(errors="replace")
 
-        def enter() -> tuple[Job, Job | None]:
-            return self._jobs.enter("", lambda number: Detokenize(number, tuple(tokens)))
-
-        return (await self._calls.ask(Detokenized, enter)).data.decode(errors="replace")
+    async def _ask(self, kind: type[T], make: Callable[[int], ToRunner]) -> T:
+        return await self._calls.ask(kind, lambda: self._jobs.enter("", make))
 
     async def stop(self) -> None:
         """End the process: by closing its pipe, after ``stop_timeout_s`` by SIGKILL. Again is fine.

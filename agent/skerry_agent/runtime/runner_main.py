@@ -146,7 +146,7 @@ def _serve(pipe: _Pipe, engine: "Engine") -> None:
         elif isinstance(message, Embed):
             engine.embed(message.job, message.request)
         elif isinstance(message, Score):
-            engine.score(message.job, message.text)
+            engine.score(message)
         elif isinstance(message, Tokenize | Detokenize):
             engine.ask(message)
         elif isinstance(message, Cancel):

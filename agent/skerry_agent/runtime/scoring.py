@@ -7,6 +7,7 @@ from typing import Protocol
 
 from skerry_agent.runtime.engine_ports import EngineBrokenError
 from skerry_agent.runtime.failures import failure
+from skerry_agent.runtime.requests import AdapterFile
 from skerry_agent.runtime.wire import Cancelled, FromRunner, Progress, Scored
 
 
@@ -21,8 +22,8 @@ class ScoreModel(Protocol):
     window_tokens: int
     step_tokens: int
 
-    def begin(self) -> None:
-        """Forget the window before."""
+    def begin(self, adapters: Sequence[AdapterFile]) -> None:
+        """Forget the window before, and compute the next one with these adapters."""
 
     def nats(self, tokens: Sequence[int], position: int, following: Sequence[int]) -> float:
         """Read tokens; returns the sum of -ln p of those that follow each, as far as there are any."""
@@ -43,6 +44,7 @@ class ScoreJob:
 
     number: int
     text: str
+    adapters: tuple[AdapterFile, ...] = ()
     cancelled: bool = False
     running: bool = False
     tokens: list[int] = field(default_factory=list)
@@ -106,7 +108,7 @@ class Scorer:
     def _read(self, job: ScoreJob, model: ScoreModel) -> None:
         position = job.read % model.window_tokens
         if position == 0:
-            model.begin()
+            model.begin(job.adapters)
         count = min(model.step_tokens, model.window_tokens - position, len(job.tokens) - job.read)
         end = min(job.read - position + model.window_tokens, len(job.tokens))
         following = job.tokens[job.read + 1 : min(job.read + count + 1, end)]

@@ -7,6 +7,7 @@ import msgspec
 
 from skerry_agent.runtime.engine_stats import EngineStats
 from skerry_agent.runtime.requests import (
+    AdapterFile,
     EmbedRequest,
     EmbedResult,
     FinishReason,
@@ -80,10 +81,11 @@ class Detokenize(msgspec.Struct, frozen=True, tag="detokenize"):
 
 
 class Score(msgspec.Struct, frozen=True, tag="score"):
-    """Find how probable a text is; ends with Scored, Failed or Cancelled."""
+    """Find how probable a text is to the model with its adapters; ends with Scored, Failed or Cancelled."""
 
     job: int
     text: str
+    adapters: tuple[AdapterFile, ...] = ()
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):

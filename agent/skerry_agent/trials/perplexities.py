@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from skerry_agent.durable import write_atomic
-from skerry_agent.runtime import Runner
+from skerry_agent.runtime import ModelFile, Runner
 
 log = structlog.get_logger(__name__)
 
@@ -42,22 +42,22 @@ class Perplexities:
         self._path = path
         self._text_sha256 = hashlib.sha256(bundled_text().encode()).hexdigest()
 
-    def known(self, file_sha256: str) -> float | None:
-        """The perplexity of a model file, if it was measured with this text."""
-        return self._read().by_file.get(file_sha256)
+    def known(self, model: ModelFile) -> float | None:
+        """The perplexity of a model with its adapters, if it was measured with this text."""
+        return self._read().by_file.get(_key(model))
 
-    async def measure(self, runner: Runner) -> float:
-        """Measure it on a runner, and remember it.
+    async def measure(self, runner: Runner, model: ModelFile) -> float:
+        """Measure it for a model with its adapters, on a runner of its file, and remember it.
 
         Raises:
             As ``Runner.generate``.
         """
-        tokens, nats = await runner.score(bundled_text())
+        tokens, nats = await runner.score(bundled_text(), model.adapters)
         try:
             perplexity = round(math.exp(nats / max(1, tokens)), 4)
         except OverflowError:
             perplexity = 1e300
-        await asyncio.to_thread(self._remember, runner.model.sha256, perplexity)
+        await asyncio.to_thread(self._remember, _key(model), perplexity)
         return perplexity
 
     def _read(self) -> _Measured:
@@ -67,10 +67,14 @@ class Perplexities:
             measured = _Measured()
         return measured if measured.text_sha256 == self._text_sha256 else _Measured(self._text_sha256)
 
-    def _remember(self, file_sha256: str, perplexity: float) -> None:
-        by_file = {key: value for key, value in self._read().by_file.items() if key != file_sha256}
-        kept = dict([*by_file.items(), (file_sha256, perplexity)][-MAX_KEPT:])
+    def _remember(self, name: str, perplexity: float) -> None:
+        by_file = {key: value for key, value in self._read().by_file.items() if key != name}
+        kept = dict([*by_file.items(), (name, perplexity)][-MAX_KEPT:])
         try:
             write_atomic(self._path, msgspec.json.encode(_Measured(self._text_sha256, kept)))
         except OSError as error:
             log.warning("perplexity_not_remembered", error=str(error))
+
+
+def _key(model: ModelFile) -> str:
+    return "+".join((model.sha256, *(adapter.sha256 for adapter in model.adapters)))

@@ -79,12 +79,12 @@ class RunnerTrier:
         limit = acceptance.perplexity
         if serving is None or limit is None or limit.max_increase_percent is None:
             return None
-        known = self._perplexities.known(serving.sha256)
+        known = self._perplexities.known(serving)
         if known is not None:
             return known
         try:
             async with asyncio.timeout(acceptance.deadline_s), self._pool.lease(serving) as runner:
-                return await self._perplexities.measure(runner)
+                return await self._perplexities.measure(runner, serving)
         except (TimeoutError, *_RUN_ERRORS) as error:
             # It cannot be compared with: the other bounds decide.
             log.warning("incumbent_not_measured", model=serving.label, error=str(error))

@@ -34,8 +34,8 @@ async def run_trial(
         if wrong is not None:
             return Reason("check_failed", f"acceptance check {number}: {wrong}")
     if acceptance.perplexity is not None:
-        known = perplexities.known(runner.model.sha256)
-        figures["perplexity"] = await perplexities.measure(runner) if known is None else known
+        known = perplexities.known(runner.model)
+        figures["perplexity"] = await perplexities.measure(runner, runner.model) if known is None else known
         if incumbent_perplexity is not None:
             figures["before_perplexity"] = incumbent_perplexity
     figures["rss_bytes"] = float(runner.rss_bytes)

@@ -4,14 +4,23 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from skerry_agent.runtime import ModelFile, ModelPool, RunnerOptions, RuntimeLimits, check_model_file
+from skerry_agent.runtime import (
+    AdapterFile,
+    ModelFile,
+    ModelPool,
+    RunnerOptions,
+    RuntimeLimits,
+    check_model_file,
+)
 from skerry_agent.runtime.memory_need import predict_need
 from skerry_agent.trials import Perplexities, RunnerTrier
 from skerry_protocol.acceptance import Acceptance, AcceptanceCheck, PerplexityLimit
+from support.lora_gguf import write_lora_gguf
 from support.tiny_gguf import write_tiny_gguf
 
 
@@ -193,3 +202,22 @@ async def test_a_perplexity_is_compared_with_that_of_the_serving_version_which_i
     if worse:
         assert outcome.reason is not None
         assert outcome.reason.code == "perplexity_worse"
+
+
+async def test_a_base_with_an_adapter_is_tried_as_the_pair_that_it_is(
+    pool: ModelPool, tmp_path: Path
+) -> None:
+    base = model(write_tiny_gguf(tmp_path / "base.gguf"))
+    path = write_lora_gguf(tmp_path / "lora.gguf", base.path, seed=3)
+    data = path.read_bytes()
+    adapter = AdapterFile(str(path), hashlib.sha256(data).hexdigest(), len(data))
+    pair = replace(base, adapters=(adapter,))
+    trier = trier_for(pool, {base.sha256})
+    measured = Acceptance(perplexity=PerplexityLimit(max_increase_percent=1e9))
+    outcome = await trier.try_model(pair, measured, replaces=base)
+    assert outcome.passed, outcome.reason
+    assert outcome.figures["perplexity"] != outcome.figures["before_perplexity"]
+    await trier.promote(pair)
+    again = await trier.try_model(base, measured, replaces=pair)
+    assert again.figures["perplexity"] == outcome.figures["before_perplexity"]
+    assert again.figures["before_perplexity"] == outcome.figures["perplexity"]

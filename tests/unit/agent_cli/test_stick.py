@@ -100,7 +100,9 @@ class Daemon:
             return {"id": str(self.begun)}
         return {"device": "d-aaaaaaaaaaaaaaaa"}
 
-    def import_file(self, path: Path, name: str, progress: object) -> dict[str, Any]:
+    def import_file(
+        self, path: Path, name: str, progress: object, *, base: str | None = None
+    ) -> dict[str, Any]:
         raise AssertionError("no file is imported")
 
     def bundle_turn(self, import_id: str, status: str, body: bytes) -> dict[str, Any]:
