@@ -97,7 +97,7 @@ class _Lines:
 
 def version_text(rollout: dict[str, Any], model: str = "to", adapters: str = "adapters") -> str:
     """``smol@1 + german@1``."""
-    return " + ".join((rollout[model] or "nothing", *rollout[adapters]))
+    return " + ".join((rollout[model] or "nothing", *rollout.get(adapters, ())))
 
 
 def headline(rollout: dict[str, Any]) -> str:
