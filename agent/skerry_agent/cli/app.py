@@ -164,7 +164,7 @@ def _import_bundle(folder: Path, name: str | None, wait: int | None, state: Path
 
     if name is not None:
         raise UsageError(
-            f"{folder} is a folder, so a bundle, and names its artifacts itself: leave out --name"
+            f"{folder} is not a file: give the .gguf file itself; or leave out --name, if it is a bundle"
         )
     lines = bundle_import.ProgressLines(hidden=as_json)
     try:
