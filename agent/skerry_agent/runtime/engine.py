@@ -21,6 +21,7 @@ from skerry_agent.runtime.fair_queue import FairQueue
 from skerry_agent.runtime.intake import Intake, Preparer
 from skerry_agent.runtime.job_state import JobState
 from skerry_agent.runtime.kv_cache import KvCache
+from skerry_agent.runtime.parked_prefixes import PARK_AFTER_S
 from skerry_agent.runtime.prefix_saver import PrefixSaver
 from skerry_agent.runtime.prefix_store import PrefixStore
 from skerry_agent.runtime.prompt_reader import PromptReader
@@ -44,6 +45,7 @@ from skerry_agent.runtime.wire import (
 THREAD_STACK_BYTES = 256 * 1024 * 1024
 STATS_INTERVAL_S = 1.0
 STEPS_BETWEEN_PARKING = 8
+PAUSE_BETWEEN_PARKING_S = 0.02
 MAX_GUESSING_STEP = 9  # two answers and the largest guess
 
 
@@ -273,18 +275,11 @@ class Engine:
     def _take_places(self) -> bool:
         """Wait for work, and give free places to those whose turn it is; False when the engine is closed."""
         expired: list[JobState] = []
-        rested = False
-        with self._wakeup:
-            while not (self._queue or self._batcher.places or self._aside or self._closed):
-                rested = True
-                self._embedder.rest()
-                self._scorer.rest()
-                self._wakeup.wait()
-            if self._closed:
-                return False
-        if rested and self._threads is not None:
+        if self._rest() and self._threads is not None:
             self._threads.before_burst()
         with self._wakeup:
+            if self._closed:
+                return False
             if self._queue:
                 expired = self._queue.expired(time.perf_counter())
                 held = self._batcher.held_by()
@@ -301,6 +296,26 @@ class Engine:
                 Failed(job.number, "expired", f"its turn did not come within {job.request.deadline_s:g} s")
             )
         return True
+
+    def _rest(self) -> bool:
+        """Wait for work, and tidy the cache up meanwhile; whether there was a rest at all."""
+        rested = False
+        wait_s = PARK_AFTER_S
+        while True:
+            parks = self._kv.parks_later
+            with self._wakeup:
+                if self._queue or self._batcher.places or self._aside or self._closed:
+                    return rested
+                rested = True
+                self._embedder.rest()
+                self._scorer.rest()
+                woken = self._wakeup.wait(wait_s if parks else None)
+            if not woken:
+                # The next answers find the cache empty, and their steps are short.
+                self._kv.park_idle()
+                self._stats_due = 0.0
+                self._send_stats()
+                wait_s = PAUSE_BETWEEN_PARKING_S
 
     def _flush(self) -> None:
         """Pass on what the step brought."""

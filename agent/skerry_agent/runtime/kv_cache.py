@@ -279,6 +279,11 @@ class KvCache:
             self._give_up(leaf, max(cells - self.free_cells, MIN_EVICTED_TOKENS))
         return True
 
+    @property
+    def parks_later(self) -> bool:
+        """Whether there are prefixes in the cache that ``park_idle`` takes sooner or later."""
+        return self._parked.piece_tokens > 0 and any(True for _ in self._idle())
+
     def park_idle(self) -> None:
         """Park one prefix, or a piece of it, that nobody uses now."""
         if not self._parked.piece_tokens:

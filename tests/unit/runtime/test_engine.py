@@ -295,6 +295,23 @@ def test_who_leaves_while_prompts_are_read_breaks_the_step_off(bench: Make) -> N
     assert isinstance(made.end(1), Cancelled)
 
 
+def test_an_engine_at_rest_clears_the_cache_and_still_knows_the_prefix(
+    bench: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("engine", "kv_cache"):
+        monkeypatch.setattr(f"skerry_agent.runtime.{module}.PARK_AFTER_S", 0.01)
+    model = ScriptedModel("hello", batch=16)
+    made = bench(model, options=EngineOptions(parked_tokens=64))
+    made.run(GenerateRequest(prompt="a prompt to keep"))
+    made.wait_for(
+        lambda: any(isinstance(e, Stats) and e.values.parked_tokens for e in made.events) and not model.cells
+    )
+    made.run(GenerateRequest(prompt="a prompt to keep, too"), number=2)
+    end = made.end(2)
+    assert isinstance(end, Finished)
+    assert end.usage.cached_tokens == len("a prompt to keep")
+
+
 def test_nobody_breaks_off_a_step_that_answers(bench: Make) -> None:
     model = ScriptedModel("hello")
     made = bench(model)
