@@ -49,7 +49,9 @@ def build() -> Path:
 
 def environment() -> Mapping[str, str]:
     """What a process needs to have the layer under it."""
-    return {**os.environ, "LD_PRELOAD": str(build())}
+    tests = str(Path(__file__).resolve().parents[1])  # where the workers' modules are
+    paths = os.pathsep.join(filter(None, (tests, os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": paths, "LD_PRELOAD": str(build())}
 
 
 class Layer:

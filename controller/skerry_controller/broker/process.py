@@ -26,6 +26,7 @@ from skerry_controller.errors import ControllerError, WorldError
 log = structlog.get_logger(__name__)
 
 _REMEMBERED_LINES = 5
+_RUNNING_LINE_TIMEOUT_S = 1.0
 
 
 class BrokerState(StrEnum):
@@ -81,6 +82,7 @@ class ManagedBroker:
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._last_lines: deque[str] = deque(maxlen=_REMEMBERED_LINES)
+        self._said_running = asyncio.Event()
         self._started_at = 0.0
         self._account: Account | None = None
         self._folder = settings.folder
@@ -183,6 +185,7 @@ class ManagedBroker:
         check_port_is_free(self._settings)
         self._enter(BrokerState.STARTING)
         self._last_lines.clear()
+        self._said_running.clear()
         self._started_at = time.monotonic()
         self._process = process = await asyncio.create_subprocess_exec(
             *self._command(binary),
@@ -204,7 +207,7 @@ class ManagedBroker:
         return [*script, str(binary), "-c", str(self._folder / "mosquitto.conf")]
 
     async def _wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
-        ready = asyncio.create_task(wait_until_listening(self._settings), name="broker-ready")
+        ready = asyncio.create_task(self._wait_until_running(), name="broker-ready")
         exited = asyncio.create_task(process.wait(), name="broker-exit")
         try:
             await asyncio.wait(
@@ -225,6 +228,13 @@ class ManagedBroker:
             for task in (ready, exited):
                 task.cancel()
             await asyncio.gather(ready, exited, return_exceptions=True)
+
+    async def _wait_until_running(self) -> None:
+        """It listens, and has said that it runs: it opens its port before it reads its certificates."""
+        await wait_until_listening(self._settings)
+        with contextlib.suppress(TimeoutError):  # another version may say it otherwise
+            async with asyncio.timeout(_RUNNING_LINE_TIMEOUT_S):
+                await self._said_running.wait()
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -249,6 +259,8 @@ class ManagedBroker:
                 return
             text = line.decode(errors="replace").rstrip()
             self._last_lines.append(text)
+            if text.endswith(" running"):
+                self._said_running.set()
             if "error" in text.lower():
                 log.warning("broker_said", text=text)
             else:

@@ -115,10 +115,10 @@ async def test_an_agent_that_dies_in_every_check_of_the_file_gives_up(
     await prepare(world, one)
     world.publish(two)
 
-    def crash(path: Path) -> None:
+    def crash(path: Path, base: Path | None) -> None:
         raise CrashError
 
-    monkeypatch.setattr("skerry_agent.updates.obtaining._check_header", crash)
+    monkeypatch.setattr("skerry_agent.updates.obtaining.check_model_file", crash)
     await run_until_crash(world, two)
     for _ in range(world.limits.max_starts):
         await world.restart()
