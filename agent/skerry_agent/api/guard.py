@@ -1,5 +1,7 @@
 """What every request must pass: Host and Origin headers, and a body limit; and its id in the log."""
 
+import asyncio
+import contextlib
 import secrets
 
 import structlog
@@ -7,6 +9,9 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from skerry_agent.api.errors import Problem
+
+MAX_DISCARDED_BYTES = 64 * 1024 * 1024
+DISCARD_TIMEOUT_S = 2.0
 
 
 class _BodyTooLargeError(Exception):
@@ -51,6 +56,8 @@ class Guard:
     async def _admit(self, scope: Scope, headers: Headers, receive: Receive, send: Send) -> None:
         problem = self._refusal(headers)
         if problem is not None:
+            if _may_be_discarded(headers):
+                await _discard(receive)
             await problem.response(scope["path"])(scope, receive, send)
             return
         started = False
@@ -73,6 +80,7 @@ class Guard:
             await self._app(scope, limited_receive, watched_send)
         except _BodyTooLargeError:
             if not started:
+                await _discard(receive)
                 await self._too_large().response(scope["path"])(scope, receive, send)
 
     def _refusal(self, headers: Headers) -> Problem | None:
@@ -89,6 +97,28 @@ class Guard:
 
     def _too_large(self) -> Problem:
         return Problem(413, f"the request body is over api.max_body_bytes ({self._max_body_bytes})")
+
+
+def _may_be_discarded(headers: Headers) -> bool:
+    """Whether a body comes unasked, and is not so long that it could not be read to its end."""
+    length = headers.get("content-length", "0")
+    asks = headers.get("expect", "").lower() == "100-continue"
+    return not asks and length.isdigit() and int(length) <= MAX_DISCARDED_BYTES
+
+
+async def _discard(receive: Receive) -> None:
+    """Read the rest of a body that nobody wants, within bounds.
+
+    An answer and a closed connection while the client still sends make its kernel drop the answer unread.
+    """
+    seen = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DISCARD_TIMEOUT_S):
+            while seen <= MAX_DISCARDED_BYTES:
+                message = await receive()
+                if message["type"] != "http.request" or not message.get("more_body", False):
+                    return
+                seen += len(message.get("body", b""))
 
 
 def _with_request_id(send: Send, request_id: str) -> Send:
