@@ -9,10 +9,9 @@ from collections.abc import Sequence
 import numpy as np
 from llama_cpp import llama_cpp as lib
 
-from skerry_agent.runtime.engine_ports import EngineBrokenError
 from skerry_agent.runtime.llama_adapters import LlamaAdapters
 from skerry_agent.runtime.llama_model import LlamaModel
-from skerry_agent.runtime.requests import AdapterFile
+from skerry_agent.runtime.llama_text_context import LlamaTextContext
 
 WINDOW_TOKENS = 512
 STEP_TOKENS = 16
@@ -36,7 +35,6 @@ class LlamaScoreContext:
         self, model: LlamaModel, *, context_tokens: int, threads: int, adapters: LlamaAdapters
     ) -> None:
         self._model = model
-        self._adapters = adapters
         self.window_tokens = min(WINDOW_TOKENS, context_tokens)
         self.step_tokens = min(STEP_TOKENS, self.window_tokens)
         params = lib.llama_context_default_params()
@@ -45,37 +43,13 @@ class LlamaScoreContext:
         params.n_outputs_max_per_seq = 0
         params.n_seq_max = 1
         params.n_threads = params.n_threads_batch = threads
-        self._context: lib.llama_context_p | None = lib.llama_init_from_model(model.pointer, params)
-        if not self._context:
-            raise MemoryError(f"llama.cpp made no context for scores: {model.why()}")
-        self._batch = lib.llama_batch_init(self.step_tokens, 0, 1)
-
-    def begin(self, adapters: Sequence[AdapterFile]) -> None:
-        """Forget the window before, and compute the next one with these adapters."""
-        if self._context:
-            self._adapters.load(adapters)
-            self._adapters.use(self._context, adapters)
-        memory = lib.llama_get_memory(self._context) if self._context else None
-        if memory is not None:
-            lib.llama_memory_clear(memory, False)
+        self._text = LlamaTextContext(model, params, adapters, step_tokens=self.step_tokens, purpose="scores")
+        self.begin = self._text.begin
+        self.close = self._text.close
 
     def nats(self, tokens: Sequence[int], position: int, following: Sequence[int]) -> float:
         """Read tokens; returns the sum of -ln p of those that follow each, as far as there are any."""
-        count = len(tokens)
-        # llama.cpp aborts the process on each of these.
-        if not self._context or not 0 < count <= self.step_tokens or position + count > self.window_tokens:
-            raise ValueError(f"{count} tokens at {position} do not fit into batch or context")
-        batch = self._batch
-        batch.n_tokens = count
-        for i, token in enumerate(tokens):
-            batch.token[i] = token
-            batch.pos[i] = position + i
-            batch.n_seq_id[i] = 1
-            batch.seq_id[i][0] = 0
-            batch.logits[i] = 1
-        code = lib.llama_decode(self._context, batch)
-        if code != 0:
-            raise EngineBrokenError(f"llama_decode failed with code {code} on a text to score")
+        self._text.read(tokens, position)
         total = sum(self._surprise(row, token) for row, token in enumerate(following))
         if not math.isfinite(total):
             raise RuntimeError("the model's probabilities are no numbers: its weights are damaged")
@@ -83,7 +57,7 @@ class LlamaScoreContext:
 
     def _surprise(self, row: int, token: int) -> float:
         """-ln p of a token, after a row of logits."""
-        pointer = lib.llama_get_logits_ith(self._context, row)
+        pointer = lib.llama_get_logits_ith(self._text.pointer, row)
         if not pointer:
             raise RuntimeError("llama.cpp has no logits for this token")
         logits = np.ctypeslib.as_array(pointer, shape=(self._model.vocabulary,))
@@ -91,11 +65,3 @@ class LlamaScoreContext:
         return (
             highest + math.log(float(np.exp(logits - highest).sum(dtype=np.float64))) - float(logits[token])
         )
-
-    def close(self) -> None:
-        """Free the context; again is fine."""
-        context, self._context = self._context, None
-        if context:
-            self._adapters.leave(context)
-            lib.llama_batch_free(self._batch)
-            lib.llama_free(context)
