@@ -12,7 +12,8 @@ class Machine(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Attributes:
         name: A host name, or a device's id.
-        device_class: What decides speed: architecture, processor, cores, such as ``x86_64 AMD EPYC 2``.
+        device_class: What decides speed: architecture, processor, cores, such as ``x86_64 AMD EPYC 2``
+            (``skerry_protocol.device_facts.device_class``).
         arch: ``x86_64``, ``aarch64``, …
         processor: As the kernel names it.
         cores: That this process may use.
