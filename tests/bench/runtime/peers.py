@@ -94,9 +94,10 @@ class Peer:
         *,
         deadline_s: float = REQUEST_DEADLINE_S,
         abandon_after: int | None = None,
+        abandon_after_s: float | None = None,
         **more: Any,
     ) -> Answer:
-        """Ask, and require an answer.
+        """Ask, and require an answer; one that was abandoned counts with what came of it.
 
         Raises:
             PeerError: There is none, or an incomplete one.
@@ -105,6 +106,7 @@ class Peer:
         answer = await ask(
             self.port, self.case.endpoint, self.body(prompt, max_tokens, **more),
             max_tokens=max_tokens, deadline_s=deadline_s, abandon_after=abandon_after,
+            abandon_after_s=abandon_after_s,
         )  # fmt: skip
         if answer.status != 200 or answer.error or not answer.first_at:
             raise PeerError(f"{self.name} answered {answer.status}: {answer.error or 'no text'}")

@@ -16,6 +16,8 @@ from support.processes import Service
 
 STATS_SETTLE_S = 1.5
 """The runner tells its counters once a second."""
+PATIENCE_S = 30.0
+"""An answer beside the neighbour is broken off after so long: a peer that crawls is measured by its crawl."""
 
 
 def one_stream(turn: Turn) -> None:
@@ -43,10 +45,16 @@ def eight_streams(turn: Turn) -> None:
 def neighbour(turn: Turn) -> None:
     """A single answer while another process wants a core for itself all the time."""
     with busy_process(turn.folder):
-        asyncio.run(turn.peer.ask(story_prompt("settle", turn.number), turn.scale.settle_tokens))
+        asyncio.run(
+            turn.peer.ask(
+                story_prompt("settle", turn.number), turn.scale.settle_tokens, abandon_after_s=PATIENCE_S
+            )
+        )
         prompt = story_prompt("neighbour", turn.number)
-        answer = asyncio.run(turn.peer.ask(prompt, turn.scale.decode_tokens))
+        answer = asyncio.run(turn.peer.ask(prompt, turn.scale.decode_tokens, abandon_after_s=PATIENCE_S))
     turn.add("neighbour", answer.decode_rate)
+    if answer.abandoned:
+        turn.note(f"beside the neighbour {answer.tokens} tokens came in {PATIENCE_S:g} s: their rate counts")
 
 
 @contextlib.contextmanager
