@@ -59,7 +59,9 @@ class LlamaSampler:
             sampling.presence_penalty,
         ) != (1.0, 0.0, 0.0)
         greedy = sampling.temperature < GREEDY_BELOW_TEMPERATURE
-        self._plain_greedy = greedy and not penalised and not biases
+        self._simply_likeliest = greedy and not penalised
+        self._biased = np.fromiter(biases, np.int64, len(biases))
+        self._bias = np.fromiter(biases.values(), np.float32, len(biases))
         self._grammar = _grammar(model, request.grammar) if request.grammar is not None else None
         self._chain: lib.llama_sampler_p | None = lib.llama_sampler_chain_init(
             lib.llama_sampler_chain_default_params()
@@ -115,15 +117,14 @@ class LlamaSampler:
             raise RuntimeError("the sampler is closed")  # llama.cpp would read address 0
         if self._grammar:
             return self._next_by_grammar(self._context.logits(row))
-        if self._plain_greedy:
-            # The same choice as llama.cpp's, without its copy of all logits with their tokens.
-            return int(self._context.logits(row).argmax())
+        if self._simply_likeliest:
+            return self._likeliest(self._context.logits(row))
         return self._context.sample(self._chain, row)
 
     def _next_by_grammar(self, logits: NDArray[np.float32]) -> int:
         """Sample first and ask the grammar about that one token; about all others only if it must not be."""
-        candidates = self._candidates(logits)
-        token = int(logits.argmax()) if self._plain_greedy else self._choose(candidates)
+        likeliest = self._simply_likeliest
+        token = self._likeliest(logits) if likeliest else self._choose(self._candidates(logits))
         single = np.array([(token, 1.0, 0.0)], CANDIDATE)
         lib.llama_sampler_apply(self._grammar, ctypes.byref(_data_array(single)))
         if single["logit"][0] == MINUS_INFINITY:
@@ -136,6 +137,17 @@ class LlamaSampler:
         # A token that the grammar forbids would end the process here.
         lib.llama_sampler_accept(self._grammar, token)
         lib.llama_sampler_accept(self._chain, token)
+        return token
+
+    def _likeliest(self, logits: NDArray[np.float32]) -> int:
+        """The same choice as that of llama.cpp's chain, without its copy of all logits with their tokens."""
+        if not len(self._biased):
+            return int(logits.argmax())
+        # In place, and back: the logits are llama.cpp's own, and log-probabilities are told without biases.
+        unbiased = logits[self._biased]
+        logits[self._biased] = unbiased + self._bias
+        token = int(logits.argmax())
+        logits[self._biased] = unbiased
         return token
 
     def _candidates(self, logits: NDArray[np.float32]) -> NDArray[np.void]:
