@@ -16,7 +16,7 @@ from typing import Self
 
 import structlog
 
-from skerry_controller.broker import launcher
+from skerry_controller import launcher
 from skerry_controller.broker.account import Account, files_folder, find_account
 from skerry_controller.broker.configuration import BrokerMaterial, write_configuration
 from skerry_controller.broker.listening import check_port_is_free, find_binary, wait_until_listening

@@ -21,7 +21,7 @@ def become(arguments: list[str]) -> None:
         os.setgroups([])
         os.setgid(int(group_id))
         os.setuid(int(user_id))
-    # After the change of user, which would clear it. The broker has nothing to save, so SIGKILL.
+    # After the change of user, which would clear it. None of our children has anything to save, so SIGKILL.
     libc = ctypes.CDLL(None, use_errno=True)
     for option, value in ((_PR_SET_PDEATHSIG, signal.SIGKILL), (_PR_SET_NO_NEW_PRIVS, 1)):
         if libc.prctl(option, *map(ctypes.c_ulong, (int(value), 0, 0, 0))):
