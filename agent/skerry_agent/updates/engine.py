@@ -247,6 +247,7 @@ class UpdateEngine:
         """Follow desired states until cancelled."""
         while True:
             self._wake.clear()
+            self._pauses.begin()
             try:
                 async with self._busy:
                     await self._intake()

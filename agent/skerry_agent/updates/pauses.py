@@ -29,6 +29,14 @@ class Pauses:
         self._refusals: dict[str, int] = {}
         self._due: dict[str, float] = {}
         self._until: dict[str, int] = {}
+        self._ended = False
+
+    def begin(self) -> None:
+        """A round begins: what ends all pauses from now on also ends those that begin in this round.
+
+        Else news that come while a step runs would wait for the pause after that step.
+        """
+        self._ended = False
 
     def due(self, slot: str) -> float:
         """When the slot is worked on again, by the clock; long ago when it does not wait."""
@@ -40,6 +48,9 @@ class Pauses:
 
     def wait(self, slot: str, pause: Pause) -> float:
         """Have a slot wait as a step said; returns the seconds."""
+        if self._ended:
+            self.end(slot)
+            return 0.0
         if pause.after_s is not None:
             return self.wait_for(slot, pause.after_s)
         failures = self._failures[slot] = self._failures.get(slot, 0) + 1
@@ -79,6 +90,7 @@ class Pauses:
 
     def end_all(self, but: Collection[str]) -> None:
         """Work on all slots at once that are not among ``but``."""
+        self._ended = True
         for slot in [*self._due]:
             if slot not in but:
                 self.end(slot)

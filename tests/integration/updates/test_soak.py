@@ -190,6 +190,23 @@ async def test_what_is_not_wanted_any_more_goes_back_unproven_and_may_come_again
     assert await serving(world) == "smol@2"
 
 
+async def test_news_that_come_while_it_is_looked_at_do_not_wait_for_the_pause_after_that(
+    world: World, one: Published, two: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await soaking(world, one, two)
+    ledger = world.engine._ledger
+    manifest_of = ledger.manifest
+
+    async def news_on_the_way(record: SlotRecord) -> bytes | None:
+        monkeypatch.undo()
+        await world.follow(3, {CHANNEL: one})
+        return await manifest_of(record)
+
+    monkeypatch.setattr(ledger, "manifest", news_on_the_way)
+    world.engine.nudge()
+    await world.until_true(lambda r: r.state == "committed" and r.target_path == one.target.path)
+
+
 async def test_the_first_version_of_a_slot_has_nothing_to_be_compared_with_nor_to_go_back_to(
     world: World, one: Published
 ) -> None:
