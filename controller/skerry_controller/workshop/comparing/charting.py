@@ -62,7 +62,7 @@ def speed_quality_chart(
         point = ChartPoint(
             str(subject.entry.ref), speed.value, quality.value, low=speed.low, high=speed.high, front=on_front
         )
-        series.setdefault(original.ref or subject.entry.name, []).append(point)
+        series.setdefault(original.ref or str(subject.entry.ref), []).append(point)
     return Chart(
         id="speed-quality",
         title=f"Speed against quality on {device_class}",

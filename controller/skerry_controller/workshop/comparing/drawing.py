@@ -16,9 +16,14 @@ FORMATS: Final = ("svg", "png")
 _GREYS: Final = ("0.15", "0.45", "0.65", "0.8")
 _MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "*")
 _HATCHES: Final = ("", "///", "...", "xxx")
-_STYLES: Final = ("-", "--", ":", "-.")
 _INCHES: Final = (7.0, 4.2)
 _DPI: Final = 110
+_RULES: Final[Any] = {
+    "svg.hashsalt": "skerry",
+    "svg.fonttype": "path",
+    "font.size": 8,
+    "font.family": "DejaVu Sans",
+}
 
 
 def draw(chart: Chart, folder: Path) -> list[Path]:
