@@ -22,7 +22,8 @@ HALF_LIFE_S = 600.0
 MIN_EVICTED_TOKENS = 64
 
 
-Lend = Callable[[int], contextlib.AbstractContextManager[int | None]]
+Lend = Callable[[int, int], contextlib.AbstractContextManager[int | None]]
+"""Gives a sequence of the cells from one position up to another; None when that cannot be had."""
 
 
 class Cells(States, Protocol):
@@ -168,13 +169,13 @@ class KvCache:
                     yield domain, node.path(), functools.partial(self._lend, node)
 
     @contextlib.contextmanager
-    def _lend(self, node: Node, length: int) -> Iterator[int | None]:
-        """A sequence that holds the first cells of a node and those above it, for as long as it is needed."""
+    def _lend(self, node: Node, start: int, end: int) -> Iterator[int | None]:
+        """A sequence that holds cells of a node and of those above it, for as long as it is needed."""
         source = node.holder()
         if source is None or self._spare is None:
             yield None
             return
-        self._cells.share(source, self._spare, 0, min(length, node.end))
+        self._cells.share(source, self._spare, start, min(end, node.end))
         try:
             yield self._spare
         finally:
@@ -209,6 +210,15 @@ class KvCache:
         held.own += tokens
         held.length += tokens
         self.used += tokens
+
+    def fill(self, held: Held, state: memoryview, end: int) -> bool:
+        """Have a copy's cells follow those of a sequence, up to a position; False when that does not work."""
+        if self._spare is None or not self._cells.load_state(self._spare, state, held.length, end):
+            return False
+        self._cells.share(self._spare, held.number, held.length, end)
+        self._cells.cut(self._spare, 0)
+        self.grow(held, end - held.length)
+        return True
 
     def publish(self, held: Held, tokens: Sequence[int]) -> None:
         """Let others begin with a sequence's first ``len(tokens)`` tokens, which it has in the cache."""

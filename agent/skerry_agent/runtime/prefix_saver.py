@@ -19,7 +19,7 @@ class States(Protocol):
     """The part of the model that is used here.
 
     Attributes:
-        max_saved_tokens: Of a longer sequence llama.cpp's state is not whole.
+        max_saved_tokens: Of a longer run llama.cpp's state is not whole: it is saved in pieces.
     """
 
     kv_tokens: int
@@ -29,9 +29,6 @@ class States(Protocol):
 
     def save_state(self, sequence: int) -> bytearray:
         """What llama.cpp holds of a sequence."""
-
-    def load_state(self, sequence: int, state: memoryview, start: int, end: int) -> bool:
-        """Fill an empty sequence's positions; False, and it is empty still, when the state does not fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,27 +89,30 @@ class PrefixSaver:
             length = len(head.tokens)
             if self._all_clients and client_of(head.domain):
                 return True
-            usable = 0 < length < self._states.context_tokens
+            usable = 0 <= head.start < length < self._states.context_tokens
             if not usable or not all(0 <= token < self._states.vocabulary for token in head.tokens):
                 self._store.forget(head)
                 return True
-            if self.restored_tokens + length > room:
+            if self.restored_tokens + length - head.start > room:
                 return False
             return self._take(head, state)
 
         self._quietly(lambda: self._store.restore(take))
 
     def _take(self, head: Head, state: memoryview) -> bool:
-        held = self._kv.begin_empty(head.domain)
+        """Restore one; False when the cache has no sequence left for it."""
+        before = head.tokens[: head.start + 1]  # of which the last is not looked for
+        held = self._kv.begin(before, head.domain) if head.start else self._kv.begin_empty(head.domain)
         if held is None:
             return False
-        if not self._states.load_state(held.number, state, 0, len(head.tokens)):
-            self._store.forget(head)
-            self._kv.finish(held, None)
-            return True
-        self._kv.grow(held, len(head.tokens))
-        self._kv.finish(held, head.tokens)
-        self.restored_tokens += len(head.tokens)
+        kept = None
+        if held.length == head.start:  # else what it continues is not there
+            if self._kv.fill(held, state, len(head.tokens)):
+                kept = head.tokens
+                self.restored_tokens += len(head.tokens) - head.start
+            else:
+                self._store.forget(head)
+        self._kv.finish(held, kept)
         return True
 
     def look(self, *, busy: bool) -> None:
@@ -125,23 +125,38 @@ class PrefixSaver:
         if (busy and now < self._due) or (self._writer is not None and self._writer.is_alive()):
             return
         self._due = now + self._limits.busy_interval_s
-        limits = self._limits
-        for domain, tokens, lend in self._kv.hot(limits.min_hits, limits.min_tokens):
-            head = Head(domain, tokens[: self._states.max_saved_tokens])
-            if (name := _name(head)) in self._settled:
+        for domain, tokens, lend in self._kv.hot(self._limits.min_hits, self._limits.min_tokens):
+            states: list[tuple[Head, bytearray]] = []
+            for head in self._unsaved(domain, tokens):
+                with lend(head.start, len(head.tokens)) as sequence:
+                    if sequence is not None:
+                        states.append((head, self._states.save_state(sequence)))
+            if states:
+                self._write(states)
+                return
+
+    def _unsaved(self, domain: str, tokens: list[int]) -> list[Head]:
+        """Pieces of a prefix that are on no disk yet, the last first: the newest file is restored first."""
+        piece = self._states.max_saved_tokens
+        heads = [Head(domain, tokens[: start + piece], start) for start in range(0, len(tokens), piece)]
+        found: list[Head] = []
+        for head in reversed(heads):
+            name, short = _name(head), len(head.tokens) - head.start < self._limits.min_tokens
+            if short or name in self._settled:
                 continue
             self._settle(name)
             if self._store.has(head):
                 self._quietly(functools.partial(self._store.used, head))
-                continue
-            with lend(len(head.tokens)) as sequence:
-                state = None if sequence is None else self._states.save_state(sequence)
-            if state is not None:
-                self._write(head, state)
-                return
+            else:
+                found.append(head)
+        return found
 
-    def _write(self, head: Head, state: bytearray) -> None:
-        work = (functools.partial(self._store.save, head, state),)
+    def _write(self, states: list[tuple[Head, bytearray]]) -> None:
+        def save() -> None:
+            for head, state in states:
+                self._store.save(head, state)
+
+        work = (save,)
         self._writer = threading.Thread(target=self._quietly, args=work, name="prefix-writer", daemon=True)
         self._writer.start()
 

@@ -28,11 +28,18 @@ MARKER: Final = "restoring"
 DAY_S: Final = 86_400.0
 
 
-class Head(msgspec.Struct, frozen=True):
-    """What a file says about its state."""
+class Head(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a file says about its state.
+
+    Attributes:
+        domain: Whose prefix it is.
+        tokens: All of it, up to the last that the state holds.
+        start: How many of these come before the state: it continues another file's.
+    """
 
     domain: str
     tokens: list[int]
+    start: int = 0
 
 
 @dataclass(frozen=True, slots=True)

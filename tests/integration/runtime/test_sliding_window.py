@@ -21,6 +21,7 @@ from support.tiny_sliding_gguf import write_tiny_sliding_gguf
 
 OpenRunner = Callable[..., AbstractAsyncContextManager[Runner]]
 WINDOW = 96
+LONG = "the people of the island live by the sea and think of the land " * 13
 SYSTEM = "the people of the island live by the sea and think of the land " * 10
 
 
@@ -66,20 +67,40 @@ async def test_prefixes_longer_than_the_window_are_shared_at_any_length(
             assert finish.usage.cached_tokens == finish.usage.prompt_tokens - 1
 
 
-async def test_no_more_is_restored_than_the_window_had(
+async def test_a_prefix_longer_than_the_window_is_saved_in_pieces_and_restored_whole(
     open_runner: OpenRunner, sliding: ModelFile, tmp_path: Path
 ) -> None:
     options = RunnerOptions(threads=1, prefix_folder=tmp_path)
     async with open_runner(sliding, options=options) as runner:
-        expected, _ = await _answer(runner, SYSTEM + "sea", share=False)
+        shared = len(await runner.tokenize(LONG))
+        assert WINDOW - 1 + 64 <= shared < 2 * WINDOW - 2
+        expected, _ = await _answer(runner, LONG + "sea", share=False)
         for word in ("sea", "rock", "old", "house", "land"):
-            await _answer(runner, SYSTEM + word)
+            await _answer(runner, LONG + word)
         async with asyncio.timeout(10):
-            while not _saved(tmp_path):  # noqa: ASYNC110 - written beside the engine
+            while len(_saved(tmp_path)) < 2:  # noqa: ASYNC110 - written beside the engine
                 await asyncio.sleep(0.01)
     async with open_runner(sliding, options=options) as runner:
-        found, finish = await _answer(runner, SYSTEM + "sea")
-        assert finish.usage.cached_tokens == WINDOW - 1
+        found, finish = await _answer(runner, LONG + "sea")
+        assert finish.usage.cached_tokens == finish.usage.prompt_tokens - 1
+        _assert_same(found, expected)
+
+
+async def test_a_piece_without_what_it_continues_is_not_restored(
+    open_runner: OpenRunner, sliding: ModelFile, tmp_path: Path
+) -> None:
+    options = RunnerOptions(threads=1, prefix_folder=tmp_path)
+    async with open_runner(sliding, options=options) as runner:
+        expected, _ = await _answer(runner, LONG + "sea", share=False)
+        for word in ("sea", "rock", "old", "house", "land"):
+            await _answer(runner, LONG + word)
+        async with asyncio.timeout(10):
+            while len(_saved(tmp_path)) < 2:  # noqa: ASYNC110 - written beside the engine
+                await asyncio.sleep(0.01)
+    max(_saved(tmp_path), key=lambda path: path.stat().st_mtime_ns).unlink()
+    async with open_runner(sliding, options=options) as runner:
+        found, finish = await _answer(runner, LONG + "sea")
+        assert finish.usage.cached_tokens == 0
         _assert_same(found, expected)
 
 
