@@ -1,16 +1,12 @@
 """The controller's data folder: where each thing lies, and who may open it."""
 
-import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from skerry_controller.errors import UsageError, WorldError
-
-_MODE = 0o600
+from skerry_controller.errors import UsageError
+from skerry_controller.folder_lock import locked
 
 
 class InUseError(UsageError):
@@ -54,6 +50,11 @@ class DataFolder:
         return self.root / "blobs"
 
     @property
+    def library(self) -> Path:
+        """The workshop's models and figures."""
+        return self.root / "library"
+
+    @property
     def broker(self) -> Path:
         """The managed broker's files."""
         return self.root / "broker"
@@ -77,22 +78,11 @@ class DataFolder:
             InUseError: Another process holds it; names its id.
             WorldError: The lock file cannot be opened.
         """
-        path = self.root / "controller.lock"
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _MODE)
-        except OSError as error:
-            raise WorldError(f"cannot open {path}: {error.strerror}; check the folder's owner") from error
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-                raise InUseError(
-                    f"a controller runs on {self.root} (process {holder}): use its URL, or stop it first"
-                ) from error
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+        def refuse(holder: str) -> InUseError:
+            return InUseError(
+                f"a controller runs on {self.root} (process {holder}): use its URL, or stop it first"
+            )
+
+        with locked(self.root / "controller.lock", refuse):
             yield
-        finally:
-            with contextlib.suppress(OSError):
-                os.close(descriptor)

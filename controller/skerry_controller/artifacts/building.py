@@ -1,18 +1,17 @@
 """From a file to the target that is signed. Runs where the operator's file is, never in the server."""
 
-import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from skerry_controller.artifacts.mapped_model import mapped_model
 from skerry_controller.artifacts.settings_file import read_settings
-from skerry_controller.errors import PeerError, UsageError, WorldError
+from skerry_controller.errors import UsageError
 from skerry_protocol.adapter_check import describe_adapter, read_adapter_header
 from skerry_protocol.chunking import ChunkedFile, chunk_file, plan_chunks
 from skerry_protocol.config_bundle import ConfigBundle, encode_config_bundle
-from skerry_protocol.errors import ModelFileError
 from skerry_protocol.gguf_check import read_model_header
 from skerry_protocol.gguf_header import Buffer, GgufHeader
 from skerry_protocol.limits import DEFAULT_LIMITS
@@ -168,19 +167,9 @@ def build_config(ref: ArtifactRef, file: Path) -> BuiltArtifact:
 def _read(
     file: Path, read_header: Callable[[Buffer], GgufHeader], progress: Callable[[int], None] | None
 ) -> tuple[GgufHeader, ChunkedFile]:
-    try:
-        with file.open("rb") as stream:
-            if not file.stat().st_size:
-                raise PeerError(f"{file} is empty: get the model again")
-            with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                header = read_header(data)
-                return header, chunk_file(data, plan_chunks(len(data), header), progress=progress)
-    except ModelFileError as error:
-        raise PeerError(f"{file}: {error}") from error
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UsageError(f"there is no file {file}") from error
-    except OSError as error:
-        raise WorldError(f"cannot read {file}: {error.strerror}") from error
+    with mapped_model(file) as data:
+        header = read_header(data)
+        return header, chunk_file(data, plan_chunks(len(data), header), progress=progress)
 
 
 def _entry(chunked: ChunkedFile) -> FileEntry:

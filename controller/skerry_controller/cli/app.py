@@ -16,6 +16,7 @@ _ROOMS: dict[str, str] = {
     "serve": "skerry_controller.cli.serve",
     "login": "skerry_controller.cli.login",
     "token": "skerry_controller.cli.token",
+    "model": "skerry_controller.cli.model",
     "artifact": "skerry_controller.cli.artifact",
     "channel": "skerry_controller.cli.channel",
     "rollout": "skerry_controller.cli.rollout",

@@ -77,6 +77,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
         licence: Under which licence it may be used.
         lineage: What it was made of; None for what came from elsewhere.
         tensor_types: Tensors by the type that is really inside, such as ``{"Q4_0": 180, "F32": 61}``.
+        notes: What a reader has to know of it ("llama.cpp is not installed here: it was not tried").
     """
 
     name: str
@@ -90,6 +91,7 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     licence: Licence = Licence()
     lineage: Lineage | None = None
     tensor_types: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
 
     @property
     def ref(self) -> ArtifactRef:
