@@ -4,10 +4,12 @@ import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import openai
 import pytest
 
 from support.fleet import Device
+from support.lora_gguf import Tensors, write_lora_gguf
 
 FETCH = runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "fetch_models.py"))
 
@@ -71,3 +73,30 @@ def test_both_are_described_from_their_headers(device: Device) -> None:
     assert smollm2["license"].lower() == "apache-2.0"
     assert gemma3["description"]["architecture"] == "gemma3"
     assert gemma3["description"]["has_chat_template"] is False
+
+
+def test_smollm2_takes_an_adapter_and_refuses_one_of_its_embeddings(
+    device: Device, client: openai.OpenAI, tmp_path: Path
+) -> None:
+    base, on = real_model("smollm2"), ("--base", "local/smollm2@1")
+
+    def add_embeddings(tensors: Tensors) -> None:
+        tensors["token_embd.weight.lora_a"] = np.zeros((49152, 4), np.float32)
+        tensors["token_embd.weight.lora_b"] = np.zeros((576, 4), np.float32)
+
+    embeddings = write_lora_gguf(tmp_path / "tied.gguf", base, change=add_embeddings, targets=["attn_q"])
+    refused = device.run("import", embeddings, "--name", "tied@1", *on, check=False)
+    assert refused.startswith("1\n")
+    assert "uses for its output too" in refused
+    fine = write_lora_gguf(
+        tmp_path / "fine.gguf", base, targets=["attn_q", "ffn_up"], half=True, strength=0.5
+    )
+    device.run("import", fine, "--name", "fine@1", *on)
+
+    def completed(model: str) -> str:
+        prompt = "The capital of France is"
+        return (
+            client.completions.create(model=model, prompt=prompt, max_tokens=8, temperature=0).choices[0].text
+        )
+
+    assert completed("local/fine@1") != completed("smollm2") == completed("local/smollm2@1")

@@ -20,16 +20,19 @@ from skerry_agent.registry import Registry
 from skerry_agent.sync import ReportSources, SyncService
 from skerry_agent.trust import FilesSource, FleetTargets, TrustedTime, TrustStore
 from skerry_agent.updates import Network, Traffic, UpdateEngine, UpdateLimits
-from skerry_agent.updates.sources import BundleSource
+from skerry_agent.updates.sources import BundleSource, PatchSource
 from skerry_controller.artifacts.adding import add_artifact
 from skerry_controller.artifacts.building import build_config, build_model
 from skerry_controller.cli.client import ControllerClient
 from skerry_controller.cli.exporting import write_bundle
 from skerry_controller.clock import utc_now
 from skerry_controller.database import DeviceRow
+from skerry_controller.deltas import BuiltDelta, Version, build_delta
+from skerry_controller.deltas.publishing import publish_delta
 from skerry_controller.enrollment.first_files import first_files
 from skerry_controller.serve.core import Core
 from skerry_controller.setup import NewController
+from skerry_protocol.manifest import decode_manifest
 from skerry_protocol.names import ArtifactRef, new_device_id
 from skerry_protocol.reported import Inventory
 from skerry_protocol.signing import KeySigner, public_pem
@@ -39,6 +42,7 @@ from support.publishing import CoreRemote
 from support.registry import LIMITS
 from support.scripted_controller import PlainConnector, new_device_signer
 from support.tiny_gguf import CHATML, write_tiny_gguf
+from support.tuning import tuned
 from support.updates import FakeDevice, FakeTrier
 
 CHANNEL = "assistant/stable"
@@ -62,6 +66,21 @@ class Office:
         signer = open_keyring(self.made).signer("models")
         await add_artifact(CoreRemote(self.core), built, file, signer, clock=utc_now)
         return file
+
+    async def publish_tuned(self, version: str, base: str) -> BuiltDelta:
+        """Publish a fine-tune of another version, and a delta from that."""
+        one, two = (self.folder / f"tiny-{each}.gguf" for each in (base, version))
+        two.write_bytes(tuned(one.read_bytes()))
+        signer, remote = open_keyring(self.made).signer("models"), CoreRemote(self.core)
+        built = [build_model(ArtifactRef.parse(f"tiny@{v}"), f) for v, f in ((base, one), (version, two))]
+        await add_artifact(remote, built[1], two, signer, clock=utc_now)
+        entries = [decode_manifest(each.content).variants[0].files[0] for each in built]
+        pack = self.folder / f"pack-{version}"
+        delta = build_delta("tiny", Version(entries[1], two), Version(entries[0], one), pack)
+        if delta is None:
+            raise AssertionError("a fine-tune without a delta")
+        await publish_delta(remote, delta, signer, clock=utc_now)
+        return delta
 
     async def publish_settings(self, ref: str) -> None:
         """Publish a config bundle and give it to the devices of the site."""
@@ -152,17 +171,18 @@ class Hut:
         stack.push_async_callback(self.registry.close)
         self.source = BundleSource()
         limits = UpdateLimits(progress_s=0.0, soak_s=0.0)
+        targets = FleetTargets(self.trust, FilesSource({}))
         self.engine = await UpdateEngine.open(
             folder / "updates.db",
             self.registry,
-            targets=FleetTargets(self.trust, FilesSource({})),
+            targets=targets,
             network=Network([], Traffic(), self.outbox, limits),
             trier=self.trier,
             events=self.outbox,
             device=FakeDevice(),
             health=FakeHealth(),
             limits=limits,
-            nearby=[self.source],
+            nearby=[PatchSource(self.registry, targets, self.source), self.source],
         )
         stack.push_async_callback(self.engine.close)
         self.sync = self._sync(clock)

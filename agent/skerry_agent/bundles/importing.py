@@ -35,6 +35,7 @@ from skerry_protocol.desired import DesiredState, TargetRef
 from skerry_protocol.errors import ProtocolError
 from skerry_protocol.generation import GenerationMark
 from skerry_protocol.limits import DEFAULT_LIMITS
+from skerry_protocol.manifest import decode_manifest
 from skerry_protocol.records import Value  # noqa: TC001 - also annotates a local
 from skerry_protocol.reported import ConfigReport, SlotReport
 
@@ -220,16 +221,32 @@ class BundleImport:
 
     async def _fetch_targets(self, desired: DesiredState) -> None:
         """Verify every target that a state names, and keep it for the steps that come later."""
-        targets: list[TargetRef] = [*desired.configs]
+        for config in desired.configs:
+            await self._fetch(config, desired)
         for slot in desired.slots.values():
-            targets += [slot.target, *slot.adapters]
-        for target in targets:
+            for target in (slot.target, *slot.adapters):
+                await self._fetch_deltas(await self._fetch(target, desired))
+
+    async def _fetch(self, target: TargetRef, desired: DesiredState) -> bytes:
+        try:
+            return await self._parts.trust.fetch_target(
+                target, self._metadata, minimum_versions=desired.minimum_versions
+            )
+        except TargetNotYetVisibleError as error:
+            raise PeerError(f"{error}: {TORN}") from error
+
+    async def _fetch_deltas(self, manifest: bytes) -> None:
+        """Keep what the bundle has of the indexes of deltas; nothing depends on one."""
+        trust = self._parts.trust
+        try:
+            variants = decode_manifest(manifest).variants
+        except ProtocolError:
+            return  # the engine says what is wrong with it
+        for ref in [ref for each in variants for file in each.files for ref in trust.deltas(file.sha256)]:
             try:
-                await self._parts.trust.fetch_target(
-                    target, self._metadata, minimum_versions=desired.minimum_versions
-                )
-            except TargetNotYetVisibleError as error:
-                raise PeerError(f"{error}: {TORN}") from error
+                await trust.fetch_target(ref, self._metadata)
+            except AgentError as error:
+                log.info("delta_not_brought", path=ref.path, error=str(error))
 
     async def _wait(
         self, desired: DesiredState, mark: GenerationMark, wait_s: float, *, again: bool

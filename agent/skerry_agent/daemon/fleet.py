@@ -137,7 +137,11 @@ async def open_fleet(
         local.registry,
         targets=targets,
         network=network,
-        nearby=[bundle, PatchSource(local.registry, targets, network)],
+        nearby=[
+            PatchSource(local.registry, targets, bundle),
+            bundle,
+            PatchSource(local.registry, targets, network),
+        ],
         trier=trier,
         device=LinuxDevice(
             memory=local.pool.room_for,

@@ -45,6 +45,11 @@ class Network:
         self._limits = limits
         self._demerits: dict[str, int] = {}
 
+    @property
+    def open(self) -> bool:
+        """Always; whether now is the time for it, :meth:`read` tells."""
+        return True
+
     async def read(
         self, blob_sha256: str, pieces: Sequence[P], is_right: Callable[[P, bytes], bool]
     ) -> AsyncGenerator[tuple[P, bytes], None]:

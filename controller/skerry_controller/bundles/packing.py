@@ -1,11 +1,11 @@
-"""Which chunks a bundle carries, and where each of them lies. Functions of values."""
+"""Where in a bundle each chunk lies, and how it is read from the blobs. Functions of values."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from skerry_protocol.bundle import ChunkIndex, PackedChunk
-from skerry_protocol.manifest import Chunk, Manifest
+from skerry_protocol.manifest import Chunk
 
 MAX_READ_BYTES = 4 * 1024 * 1024
 """What is read from a blob at once."""
@@ -29,17 +29,6 @@ class Packing:
     def length(self) -> int:
         """Bytes of all chunks."""
         return sum(self.index.packs)
-
-
-def missing_chunks(wanted: Iterable[Manifest], base: Iterable[Manifest]) -> list[FileChunk]:
-    """The chunks of the wanted files that no file of the base has, each once, in the order of the files."""
-    seen = {chunk.sha256 for _, chunk in _chunks(base)}
-    missing = []
-    for found in _chunks(wanted):
-        if found.chunk.sha256 not in seen:
-            seen.add(found.chunk.sha256)
-            missing.append(found)
-    return missing
 
 
 def pack(chunks: Sequence[FileChunk], max_pack_bytes: int) -> Packing:
@@ -88,11 +77,3 @@ def reads(chunks: Iterable[FileChunk], max_bytes: int = MAX_READ_BYTES) -> Itera
         length += found.chunk.length
     if group:
         yield group
-
-
-def _chunks(manifests: Iterable[Manifest]) -> Iterator[FileChunk]:
-    for manifest in manifests:
-        for variant in manifest.variants:
-            for file in variant.files:
-                for chunk in file.chunks:
-                    yield FileChunk(file.sha256, chunk)

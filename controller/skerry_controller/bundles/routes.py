@@ -34,7 +34,10 @@ class NewBundle(BaseModel):
 
 
 class ReadBody(BaseModel):
-    """Bytes of a blob that stand next in a pack: whole chunks, each with its length and hash."""
+    """Bytes of a blob that stand next in a pack: whole chunks, each with its length and hash.
+
+    The blob is a model file, or the pack of a delta, which is one chunk.
+    """
 
     file_sha256: str
     offset: int
@@ -44,7 +47,8 @@ class ReadBody(BaseModel):
 class BundleBody(BaseModel):
     """A bundle without the bytes of its chunks.
 
-    ``files`` are base64 by name; ``packs`` say for each pack what to read from blobs, in order.
+    ``files`` are base64 by name; ``packs`` say for each pack what to read from blobs, in order; ``deltas``
+    are the target paths of the deltas in it.
     """
 
     artifacts: list[str]
@@ -53,6 +57,7 @@ class BundleBody(BaseModel):
     chunk_bytes: int
     files: dict[str, str]
     packs: list[list[ReadBody]]
+    deltas: list[str]
     notes: list[str]
 
 
@@ -86,6 +91,7 @@ async def assemble(body: NewBundle, bundles: TheBundles, actor: Actor) -> Bundle
             ]
             for pack in bundle.packing.packs
         ],
+        deltas=list(bundle.deltas),
         notes=list(bundle.notes),
     )
 

@@ -9,9 +9,10 @@ import structlog
 from sqlalchemy import select
 
 from skerry_controller.audit import note
-from skerry_controller.bundles.packing import Packing, missing_chunks, pack
+from skerry_controller.bundles.deltas import DeltaOffer, choose
+from skerry_controller.bundles.packing import Packing, pack
 from skerry_controller.clock import Clock
-from skerry_controller.database import ArtifactRow, Database, DeviceRow
+from skerry_controller.database import ArtifactRow, Database, DeltaRow, DeviceRow
 from skerry_controller.director import Director
 from skerry_controller.errors import NotFoundError, UsageError, WorldError
 from skerry_controller.fleet import DesiredPublisher, RevokedDeviceError
@@ -32,6 +33,7 @@ from skerry_protocol.bundle import (
     frame,
     repository_file,
 )
+from skerry_protocol.deltas import decode_delta_index
 from skerry_protocol.desired import DesiredSlot, TargetRef, decode_desired
 from skerry_protocol.envelope import parse
 from skerry_protocol.manifest import Manifest, decode_manifest
@@ -69,12 +71,14 @@ class Bundle:
         head: The bundle's head.
         files: Every file but packs and sums, by its name.
         packing: The packs.
+        deltas: Target paths of the deltas in it.
         notes: What the operator should know.
     """
 
     head: BundleHead
     files: Mapping[str, bytes]
     packing: Packing
+    deltas: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -116,8 +120,11 @@ class Bundles:
             wanted = [await find_artifact_of_any_kind(session, ref) for ref in request.artifacts]
             base = [await find_artifact_of_any_kind(session, ref) for ref in request.base]
         chosen, notes = await self._choose(await self._devices(request), wanted, request)
-        chunks = missing_chunks(_manifests(wanted), _manifests(base))
-        packing = pack(chunks, max_pack_bytes=BUNDLE_LIMITS.max_pack_bytes)
+        offers = await self._delta_offers(wanted, base)
+        max_pack_bytes = BUNDLE_LIMITS.max_pack_bytes
+        carried = choose(_manifests(wanted), _manifests(base), offers, max_pack_bytes)
+        packing = pack(carried.chunks, max_pack_bytes=max_pack_bytes)
+        deltas = [delta.path for delta in carried.deltas]
         index = encode_index(packing.index)
         now = self._clock()
         valid = timedelta(seconds=request.valid_s)
@@ -134,12 +141,33 @@ class Bundles:
             chunk_bytes=packing.length,
         )
         files = {HEAD: encode_head(head), INDEX: index}
-        files |= await asyncio.to_thread(self._repository_files, metadata, wanted, envelopes.values())
+        named = [*deltas, *(row.target_path for row in wanted)]
+        files |= await asyncio.to_thread(self._repository_files, metadata, named, envelopes.values())
         files |= {desired_name(device): envelope for device, envelope in envelopes.items()}
         files |= await self._acknowledgements(envelopes, request.valid_s)
         await self._note(head, actor, now)
         notes += _expiry_note(metadata.expires, now + valid)
-        return Bundle(head, files, packing, tuple(notes))
+        return Bundle(head, files, packing, tuple(deltas), tuple(notes))
+
+    async def _delta_offers(
+        self, wanted: Sequence[ArtifactRow], base: Sequence[ArtifactRow]
+    ) -> list[DeltaOffer]:
+        """The published deltas to what is wanted that devices with the base can use."""
+        held = [row.file_sha256 for row in base]
+        query = select(DeltaRow.target_path).where(
+            DeltaRow.file_sha256.in_([row.file_sha256 for row in wanted]),
+            DeltaRow.base_sha256.is_(None) | DeltaRow.base_sha256.in_(held),
+            DeltaRow.withdrawn_at.is_(None),
+        )
+        async with self._database.session() as session:
+            paths = list(await session.scalars(query.order_by(DeltaRow.target_path)))
+        offers = []
+        for path in paths:
+            content = await asyncio.to_thread(self._repository.target, path)
+            if content is None:
+                raise WorldError(f"the repository lost {path}: restore the controller's data from a backup")
+            offers.append(DeltaOffer(path, len(content), decode_delta_index(content, path)))
+        return offers
 
     async def _note(self, head: BundleHead, actor: str, now: datetime) -> None:
         detail = {"devices": list(head.devices), "base": list(head.base), "expires_at": head.expires_at}
@@ -211,12 +239,12 @@ class Bundles:
     def _repository_files(
         self,
         metadata: CarriedMetadata,
-        wanted: Sequence[ArtifactRow],
+        targets: Iterable[str],
         envelopes: Iterable[bytes],
     ) -> dict[str, bytes]:
         """Metadata and targets, where a bundle has them."""
         named = dict(metadata.files)
-        paths = {TRUST_TARGET, *(row.target_path for row in wanted)}
+        paths = {TRUST_TARGET, *targets}
         for envelope in envelopes:
             state = decode_desired(parse(envelope).payload)
             paths |= target_paths(state.slots, state.configs)

@@ -230,7 +230,8 @@ def export(
     for note in made["notes"]:
         print_note(note)
     states = f"for {len(made['devices'])} devices" if made["devices"] else "without desired states"
-    print_line(f"{output}: {', '.join(refs)} {states}, {format_bytes(made['bytes'])}")
+    deltas = f", {len(made['deltas'])} of them as a delta" if made["deltas"] else ""
+    print_line(f"{output}: {', '.join(refs)} {states}, {format_bytes(made['bytes'])}{deltas}")
     print_line("at the device: skerry-agent import " + output.name)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skerry_controller.bundles.writing import BundleFolder, NewFile
+from skerry_controller.bundles.packing import MAX_READ_BYTES
+from skerry_controller.bundles.writing import BundleFolder
 from skerry_controller.cli.client import ControllerClient, work
 from skerry_controller.cli.output import transfer_bar
 from skerry_controller.errors import WorldError
@@ -45,7 +46,7 @@ async def write_bundle(client: ControllerClient, request: dict[str, Any], output
         with transfer_bar(f"writing {output.name}", made["chunk_bytes"]) as progress:
             await _write_packs(client, folder, made["packs"], progress)
         await asyncio.to_thread(folder.finish)
-    kept = ("artifacts", "devices", "expires_at", "chunk_bytes", "notes")
+    kept = ("artifacts", "devices", "expires_at", "chunk_bytes", "deltas", "notes")
     return {"path": str(output), "bytes": length, **{key: made[key] for key in kept}}
 
 
@@ -59,20 +60,40 @@ async def _write_packs(
     for number, reads in enumerate(packs, start=1):
         with folder.new_file(pack_name(number)) as file:
             for read in reads:
+                check = _ChunkCheck(read)
                 length = sum(chunk[0] for chunk in read["chunks"])
-                content = await client.read_blob(read["file_sha256"], read["offset"], length)
-                await asyncio.to_thread(_add_checked, file, read, content)
-                done += length
-                progress(done)
+                for start in range(0, length, MAX_READ_BYTES):
+                    piece = min(MAX_READ_BYTES, length - start)
+                    content = await client.read_blob(read["file_sha256"], read["offset"] + start, piece)
+                    await asyncio.to_thread(check.add, content)
+                    await asyncio.to_thread(file.add, content)
+                    done += piece
+                    progress(done)
 
 
-def _add_checked(file: NewFile, read: dict[str, Any], content: bytes) -> None:
-    """A wrong byte is found here, and not at the end of a long way."""
-    position = 0
-    for length, sha256 in read["chunks"]:
-        if hashlib.sha256(content[position : position + length]).hexdigest() != sha256:
-            raise WorldError(
-                f"the stored file {read['file_sha256']} is damaged: 'skerry artifact verify' tells more"
-            )
-        position += length
-    file.add(content)
+class _ChunkCheck:
+    """Finds a wrong byte here, and not at the end of a long way."""
+
+    def __init__(self, read: dict[str, Any]) -> None:
+        self._file = read["file_sha256"]
+        self._chunks = iter(read["chunks"])
+        self._left, self._sha256 = next(self._chunks)
+        self._digest = hashlib.sha256()
+
+    def add(self, piece: bytes) -> None:
+        """Take the next bytes.
+
+        Raises:
+            WorldError: A chunk that ends in them is not what it should be.
+        """
+        while piece:
+            part, piece = piece[: self._left], piece[self._left :]
+            self._digest.update(part)
+            self._left -= len(part)
+            if not self._left:
+                if self._digest.hexdigest() != self._sha256:
+                    raise WorldError(
+                        f"the stored file {self._file} is damaged: 'skerry artifact verify' tells more"
+                    )
+                self._left, self._sha256 = next(self._chunks, (0, ""))
+                self._digest = hashlib.sha256()

@@ -88,3 +88,27 @@ async def test_bytes_that_were_not_taken_are_a_problem() -> None:
     assert "damaged" in (source.problem or "")
     source.detach()
     assert source.problem is None
+
+
+async def pieces_of(source: BundleSource, *pieces: Chunk) -> list[bytes]:
+    found = source.read(sha(0), pieces, lambda piece, data: data == b"%d" % piece.offset * piece.length)
+    return [data async for _, data in found]
+
+
+async def test_pieces_come_from_within_the_pack_of_a_delta() -> None:
+    reader = Packs(b"", b"xx00114455yy")
+    source = attached(reader, PackedChunk(sha(0), 2, 2, 8))
+    assert await pieces_of(source, Chunk(4, 2, "a"), Chunk(0, 2, "b")) == [b"00", b"44"]
+    assert source.brought_bytes == 4
+    # What the delta's index says may be anything: nothing is read beyond its pack.
+    assert await pieces_of(source, Chunk(7, 2, "a")) == []
+    assert await pieces_of(attached(Packs(b"aa"), PackedChunk(sha(1), 1, 0, 2)), Chunk(0, 2, "a")) == []
+    source.detach()
+    assert await pieces_of(source, Chunk(0, 2, "b")) == []
+
+
+async def test_a_wrong_piece_is_a_problem_with_a_place() -> None:
+    source = attached(Packs(b"0032"), PackedChunk(sha(0), 1, 0, 4))
+    with pytest.raises(SourceError, match="at 2 of chunks-0001"):
+        await pieces_of(source, Chunk(0, 2, "a"), Chunk(2, 1, "b"))
+    assert "damaged" in (source.problem or "")

@@ -1,12 +1,14 @@
-"""Chunks out of a bundle that is being imported."""
+"""Chunks, and pieces of deltas, out of a bundle that is being imported."""
 
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from typing import NamedTuple, Protocol
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from skerry_agent.updates.ports import SourceError
-from skerry_protocol.bundle import ChunkIndex, PackedChunk, pack_name
+from skerry_agent.updates.ports import P, SourceError
+from skerry_protocol.bundle import ChunkIndex, pack_name
 from skerry_protocol.manifest import Chunk
 
+T = TypeVar("T")
 MiB = 1024 * 1024
 MAX_READ_BYTES = 2 * MiB
 """What is read at once, unless one chunk is larger."""
@@ -30,13 +32,20 @@ class _Open:
         self.problem: str | None = None
 
 
-class _Found(NamedTuple):
-    place: PackedChunk
-    chunk: Chunk
+class _Found(NamedTuple, Generic[T]):
+    """Where in the bundle the bytes of something that is wanted lie."""
+
+    pack: int
+    offset: int
+    length: int
+    wanted: T
 
 
 class BundleSource:
-    """Brings chunks while a bundle is attached; otherwise it has none, and says nothing."""
+    """Brings chunks while a bundle is attached; otherwise it has none, and says nothing.
+
+    The packs of deltas are in a bundle as one "chunk" each: pieces of them are brought by :meth:`read`.
+    """
 
     name = "bundle"
 
@@ -52,13 +61,18 @@ class BundleSource:
         self._open = None
 
     @property
+    def open(self) -> bool:
+        """Whether a bundle is attached."""
+        return self._open is not None
+
+    @property
     def lacking_bytes(self) -> int:
         """Bytes of chunks that were asked for last and are not in the attached bundle."""
         return self._open.lacking_bytes if self._open is not None else 0
 
     @property
     def brought_bytes(self) -> int:
-        """Bytes of chunks that the attached bundle brought, wrong ones included."""
+        """Bytes that the attached bundle brought, wrong ones included."""
         return self._open.brought_bytes if self._open is not None else 0
 
     @property
@@ -80,49 +94,76 @@ class BundleSource:
         if opened is None:
             return
         found = [
-            _Found(place, chunk)
+            _Found(place.pack, place.offset, chunk.length, chunk)
             for chunk in chunks
             if (place := opened.places.get(chunk.sha256)) is not None and place.length == chunk.length
         ]
-        for group in _groups(sorted(found, key=lambda one: (one.place.pack, one.place.offset))):
-            data = await _read(opened, group)
-            for place, chunk in group:
-                start = place.offset - group[0].place.offset
-                opened.brought_bytes += chunk.length
+        for group in _groups(found):
+            for one, data in await _read(opened, group):
                 try:
-                    yield chunk, data[start : start + chunk.length]
+                    yield one.wanted, data
                 except GeneratorExit:
                     # Whoever took it does not go on: most likely, it is not what the manifest says.
-                    opened.problem = f"the bytes at {place.offset} of {pack_name(place.pack)} are damaged"
+                    opened.problem = _damaged(one)
                     raise
-        opened.lacking_bytes = sum(chunk.length for chunk in chunks) - sum(one.chunk.length for one in found)
+        opened.lacking_bytes = sum(chunk.length for chunk in chunks) - sum(one.length for one in found)
+
+    async def read(
+        self, blob_sha256: str, pieces: Sequence[P], is_right: Callable[[P, bytes], bool]
+    ) -> AsyncGenerator[tuple[P, bytes], None]:
+        """Yield pieces of a blob that the bundle carries whole; none when it does not. As ``Network.read``.
+
+        Raises:
+            SourceError: The bundle is torn, or a piece is wrong. Other ``AgentError``s come from the reader.
+        """
+        opened = self._open
+        place = None if opened is None else opened.places.get(blob_sha256)
+        if opened is None or place is None:
+            return
+        found = [
+            _Found(place.pack, place.offset + piece.offset, piece.length, piece)
+            for piece in pieces
+            if piece.offset + piece.length <= place.length
+        ]
+        for group in _groups(found):
+            for one, data in await _read(opened, group):
+                if not await asyncio.to_thread(is_right, one.wanted, data):
+                    opened.problem = _damaged(one)
+                    raise SourceError(opened.problem)
+                yield one.wanted, data
 
 
-async def _read(opened: _Open, group: Sequence[_Found]) -> bytes:
-    first, last = group[0].place, group[-1].place
-    length = last.offset + last.length - first.offset
-    name = pack_name(first.pack)
+async def _read(opened: _Open, group: Sequence[_Found[T]]) -> list[tuple[_Found[T], bytes]]:
+    """One read, cut into what was wanted."""
+    begin, last = group[0].offset, group[-1]
+    length = last.offset + last.length - begin
+    name = pack_name(last.pack)
     try:
-        data = await opened.reader.read(name, first.offset, length)
+        data = await opened.reader.read(name, begin, length)
     except Exception as error:
         opened.problem = str(error)
         raise
     if data is None or len(data) < length:
         opened.problem = f"{name} is {'missing' if data is None else 'cut off'}"
         raise SourceError(opened.problem)
-    return data
+    opened.brought_bytes += length
+    return [(one, data[one.offset - begin : one.offset - begin + one.length]) for one in group]
 
 
-def _groups(found: Sequence[_Found]) -> Iterator[list[_Found]]:
-    """Runs of chunks that lie one after the other, each of which is one read."""
-    group: list[_Found] = []
-    for one in found:
+def _groups(found: Sequence[_Found[T]]) -> Iterator[list[_Found[T]]]:
+    """Runs that lie one after the other, each of which is one read."""
+    group: list[_Found[T]] = []
+    for one in sorted(found, key=lambda one: (one.pack, one.offset)):
         if group:
-            first, last = group[0].place, group[-1].place
-            adjacent = last.pack == one.place.pack and last.offset + last.length == one.place.offset
-            if not adjacent or one.place.offset + one.place.length - first.offset > MAX_READ_BYTES:
+            last = group[-1]
+            adjacent = last.pack == one.pack and last.offset + last.length == one.offset
+            if not adjacent or one.offset + one.length - group[0].offset > MAX_READ_BYTES:
                 yield group
                 group = []
         group.append(one)
     if group:
         yield group
+
+
+def _damaged(one: _Found[T]) -> str:
+    return f"the bytes at {one.offset} of {pack_name(one.pack)} are damaged"

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import structlog
 
 from skerry_agent.errors import AgentError
 from skerry_agent.registry import Registry
-from skerry_agent.updates.network import Network
+from skerry_agent.updates.ports import P
 from skerry_protocol.deltas import DeltaIndex, DeltaPiece, decode_delta_index, make_chunk, parse_delta_path
 from skerry_protocol.desired import TargetRef
 from skerry_protocol.errors import ProtocolError
@@ -32,6 +32,23 @@ class DeltaTargets(Protocol):
 
         Raises:
             AgentError: It cannot be had now, or is refused.
+        """
+
+
+class PieceReader(Protocol):
+    """Brings pieces of packs (``Network``, or an attached bundle: ``BundleSource``)."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it may have any now."""
+
+    def read(
+        self, blob_sha256: str, pieces: Sequence[P], is_right: Callable[[P, bytes], bool]
+    ) -> AsyncGenerator[tuple[P, bytes], None]:
+        """Yield those pieces of a blob that it has, each whole and right, in any order.
+
+        Raises:
+            AgentError: It cannot bring the rest.
         """
 
 
@@ -59,7 +76,7 @@ class _Offer:
 
 
 class PatchSource:
-    """Makes chunks where that costs the network less than the whole ones.
+    """Makes chunks where that costs less than to bring the whole ones.
 
     A patch is only tried when its base is in the registry as a whole file. What does not come out right is
     left to other sources, and not tried again before the agent starts anew.
@@ -67,7 +84,7 @@ class PatchSource:
     Args:
         registry: Has the bases.
         targets: Signed indexes.
-        network: Brings pieces of packs.
+        pieces: Brings pieces of packs.
         settings: Bounds.
     """
 
@@ -77,12 +94,12 @@ class PatchSource:
         self,
         registry: Registry,
         targets: DeltaTargets,
-        network: Network,
+        pieces: PieceReader,
         settings: PatchSettings | None = None,
     ) -> None:
         self._registry = registry
         self._targets = targets
-        self._network = network
+        self._pieces = pieces
         self._settings = settings or PatchSettings()
         self._spoiled: set[tuple[str, int]] = set()
 
@@ -92,11 +109,13 @@ class PatchSource:
         """Yield chunks that were made, each checked.
 
         Raises:
-            SourceError: No network source brings (the rest of) the pieces.
+            SourceError: Nobody brings (the rest of) the pieces.
         """
+        if not self._pieces.open:
+            return
         for pack_sha256, offers in _by_pack(await self._offers(file_sha256, chunks)):
             by_piece = {offer.piece: offer for offer in offers}
-            pieces = self._network.read(pack_sha256, list(by_piece), DeltaPiece.is_right)
+            pieces = self._pieces.read(pack_sha256, list(by_piece), DeltaPiece.is_right)
             async with aclosing(pieces):
                 async for piece, data in pieces:
                     offer = by_piece[piece]
