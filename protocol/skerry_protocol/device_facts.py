@@ -80,6 +80,11 @@ def has_memory(memory_bytes: int, size_gib: int) -> bool:
     return memory_bytes >= KEPT_BACK * size_gib * _GIB
 
 
+def memory_class(memory_bytes: int) -> int:
+    """The largest of :data:`MEMORY_CLASSES_GIB` that it reaches; 0 below the least."""
+    return max((size for size in MEMORY_CLASSES_GIB if has_memory(memory_bytes, size)), default=0)
+
+
 def processor_word(processor: str) -> str:
     """A processor's name as a label's value: ``AMD-EPYC-7B13``; empty when there is none."""
     return _OTHER.sub("-", processor)[:_MAX_WORD].strip("-._")
