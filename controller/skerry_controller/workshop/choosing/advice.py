@@ -84,6 +84,8 @@ def advise(
     wishes: Wishes,
     known: Mapping[str, Entry],
     suggestions: Sequence[Suggestion] = (),
+    *,
+    measured: Sequence[Subject] | None = None,
 ) -> Advice:
     """Rank models.
 
@@ -91,12 +93,14 @@ def advise(
     share; without one the number of parameters and bits a weight stand in for it, and the advice says so.
 
     Args:
-        subjects: What is chosen from; the figures of all of them serve for predictions.
+        subjects: What is chosen from.
         wishes: What is asked.
         known: All entries of the library by ``NAME@VERSION``.
         suggestions: To be handed on.
+        measured: Whose figures serve for predictions; None for those of ``subjects``.
     """
-    looked = [(subject, _look(subject, wishes, subjects)) for subject in subjects]
+    others = subjects if measured is None else measured
+    looked = [(subject, _look(subject, wishes, others)) for subject in subjects]
     fitting = [(s, c) for s, c in looked if not c.rejections]
     scale = quality_scale([subject for subject, _ in fitting])
     with_quality = [(s, _with_quality(s, c, scale)) for s, c in fitting]
@@ -154,7 +158,7 @@ def _rejections(
         asked = f"{wishes.context_tokens} asked"
         yield Rejection("context", f"was trained for {described.context_length} tokens, {asked}")
     if wishes.task == "chat" and not described.has_chat_template:
-        yield Rejection("task", "has no chat template, which chat needs: 0 of 1")
+        yield Rejection("task", "has no chat template, which chat needs")
 
 
 def _with_quality(subject: Subject, candidate: Candidate, scale: Scale | None) -> Candidate:

@@ -9,6 +9,7 @@ from skerry_controller.workshop.choosing.predicted_size import BASE_TYPES
 from skerry_controller.workshop.choosing.wishes import Wishes
 from skerry_controller.workshop.library import Entry
 
+_WHOLE = ("F64", "F32", "F16", "BF16")
 SHRINKS_BELOW = 0.97
 """A file that would hardly be smaller than its parent is not worth a quantization."""
 
@@ -22,6 +23,7 @@ class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
         predicted_length: Of its file, in bytes.
         predicted_memory_bytes: Of an agent's runner with the context that is asked for.
         fits: In the memory and disk that are given.
+        parent_quantized: The parent lost something already, and both losses add up.
         best: The most bits that fit: to be tried first.
     """
 
@@ -30,6 +32,7 @@ class Suggestion(msgspec.Struct, frozen=True, omit_defaults=True):
     predicted_length: int
     predicted_memory_bytes: int
     fits: bool
+    parent_quantized: bool = False
     best: bool = False
 
     @property
@@ -88,4 +91,5 @@ def _suggestion(root: Entry, kind: str, length: int, wishes: Wishes) -> Suggesti
     fits = (wishes.memory_bytes is None or memory <= wishes.memory_bytes) and (
         wishes.disk_bytes is None or length <= wishes.disk_bytes
     )
-    return Suggestion(str(root.ref), kind, length, memory, fits)
+    lossy = root.description.dominant_tensor_type not in _WHOLE
+    return Suggestion(str(root.ref), kind, length, memory, fits, parent_quantized=lossy)

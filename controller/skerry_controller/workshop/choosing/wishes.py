@@ -1,12 +1,17 @@
 """What a person or a device asks of a model."""
 
-from typing import Literal
+import math
+import re
+from typing import Final, Literal
 
 import msgspec
 
 from skerry_controller.errors import UsageError
 
 Task = Literal["chat", "complete"]
+
+_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+_POWERS: Final = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
 
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -41,3 +46,19 @@ def parse_task(text: str) -> Task:
     if text not in tasks:
         raise UsageError(f"{text!r} is no task: say {' or '.join(tasks)}")
     return tasks[text]
+
+
+def parse_size(text: str) -> int:
+    """Bytes that ``2GiB``, ``900MiB``, ``4GB`` or ``1000000`` means.
+
+    Raises:
+        UsageError: It has another form, or is nothing.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is not a size: write 2GiB, 900MiB or 4GB")
+    unit = math.pow(1024 if match[3] else 1000, _POWERS[match[2].upper()])
+    size = round(float(match[1]) * unit)
+    if size <= 0:
+        raise UsageError(f"{text!r} leaves no room for any model")
+    return size
