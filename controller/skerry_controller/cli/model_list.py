@@ -33,7 +33,8 @@ def list_models(
 ) -> None:
     """List the models of the library, with their class, family and quantization."""
     from skerry_controller.cli.model_frame import opened_library  # noqa: PLC0415 - heavy, and only here
-    from skerry_controller.cli.output import print_json, print_note  # noqa: PLC0415 - the same
+    from skerry_controller.cli.output import format_bytes, print_json, print_note  # noqa: PLC0415 - the same
+    from skerry_controller.workshop.importing import unfinished  # noqa: PLC0415 - the same
     from skerry_controller.workshop.library.filters import EntryFilter  # noqa: PLC0415 - the same
     from skerry_controller.workshop.library.labels import model_selector  # noqa: PLC0415 - the same
     from skerry_controller.workshop.library.views import entry_view  # noqa: PLC0415 - the same
@@ -50,12 +51,18 @@ def list_models(
     with opened_library(data, read_only=True) as library:
         everything = library.entries()
         unreadable = library.unreadable
+        left = unfinished(library)
     entries = [entry_view(e) for e in everything if wanted.matches(e) and selects(e)]
     for path, reason in unreadable.items():
         print_note(f"skerry: {path} cannot be read ({reason}): repair it, or remove it and import again")
     if as_json:
         print_json(entries)
         return
+    for each in left.values():
+        print_note(
+            f"unfinished: {each.address}, {format_bytes(each.present_bytes)} came; the same import goes on, "
+            "'skerry model remove --unfinished' drops it"
+        )
     print_models(entries, empty="no model of the library is like that" if everything else _EMPTY)
 
 

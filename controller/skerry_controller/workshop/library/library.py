@@ -14,7 +14,7 @@ from skerry_controller.durable_files import discard_staged, sync_folder
 from skerry_controller.errors import ConflictError, NotFoundError, UsageError, WorldError
 from skerry_controller.folder_lock import locked
 from skerry_controller.workshop.library.entry import Entry, Licence, Lineage, Origin
-from skerry_controller.workshop.library.errors import LibraryBusyError
+from skerry_controller.workshop.library.errors import DigestMismatchError, LibraryBusyError
 from skerry_controller.workshop.library.figures import Figures
 from skerry_controller.workshop.library.inspection import inspect_model
 from skerry_controller.workshop.library.intake import hash_in_place, hash_while_copying
@@ -146,6 +146,7 @@ class Library:
         lineage: Lineage | None = None,
         hints: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
+        sha256: str | None = None,
         progress: Progress = silent,
         stop: StopSign | None = None,
     ) -> Entry:
@@ -159,6 +160,7 @@ class Library:
             lineage: What it was made of.
             hints: Names that may tell the family where the header does not.
             notes: What a reader has to know of it.
+            sha256: What the file must hash to, when somebody knows.
             progress: Told the bytes that are hashed.
             stop: Looked at while hashing.
 
@@ -167,6 +169,7 @@ class Library:
 
         Raises:
             PeerError: The file is no model that llama.cpp could load.
+            DigestMismatchError: It does not hash to ``sha256``.
             ConflictError: The name and version are taken by another content.
             StoppedError: Somebody asked to stop; nothing was kept.
             WorldError: The disk refused.
@@ -175,10 +178,12 @@ class Library:
             raise UsageError(f"{ref}: local/ is for what a person imports on a device; leave it out")
         inspected = inspect_model(file, hints=hints)
         with self.staging() as staging:
-            staged, sha256 = self._take(file, staging, progress, stop or StopSign())
+            staged, found = self._take(file, staging, progress, stop or StopSign())
+            if sha256 not in (None, found):
+                raise DigestMismatchError(f"{file.name} has the SHA-256 {found}, not {sha256}: get it again")
             with self._writing:
                 there = next((e for e in self.entries() if e.ref == ref), None)
-                if there is not None and there.sha256 != sha256:
+                if there is not None and there.sha256 != found:
                     raise ConflictError(
                         f"{ref} is in the library with another content ({there.sha256[:12]}…, from "
                         f"{there.origin.address}): give this one another version, such as --as {ref.name}@NEW"
@@ -186,7 +191,7 @@ class Library:
                 entry = there or Entry(
                     name=ref.name,
                     version=ref.version,
-                    sha256=sha256,
+                    sha256=found,
                     length=staged.stat().st_size,
                     added_at=self.now(),
                     origin=origin,
@@ -197,7 +202,7 @@ class Library:
                     tensor_types=inspected.tensor_types,
                     notes=notes,
                 )
-                self._place(staged, sha256)
+                self._place(staged, found)
                 if there is None:
                     self._records.write(str(ref), entry)
         return entry
