@@ -81,7 +81,7 @@ def offer_hub(source: HubSource) -> Offer:
         files=files,
         stem=source.repository.partition("/")[2] if checkpoint else stem_of(name),
         revision=info.sha,
-        licence=_licence(info),
+        licence=hub_licence(info),
         hints=(source.repository, name),
         checkpoint=checkpoint,
     )
@@ -171,7 +171,8 @@ def _authorization() -> Headers:
     return {"Authorization": f"Bearer {token}"} if token else {}
 
 
-def _licence(info: Any) -> Licence | None:
+def hub_licence(info: Any) -> Licence | None:
+    """As the model card states it, else its tags."""
     card = info.card_data
     stated = card.get("license") if card is not None else None
     if not isinstance(stated, str):
