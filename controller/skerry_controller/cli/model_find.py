@@ -39,8 +39,8 @@ def find(
 ) -> None:
     """Look for GGUF models on the hub of HF_ENDPOINT (huggingface.co), with HF_TOKEN where it is set.
 
-    Each line begins with what 'skerry model import' takes. Parameters are as the hub counted them in the file,
-    else as the repository's name says; the quantization is that of the file's name.
+    Each line begins with what 'skerry model import' takes. Parameters are as the hub counted them, else as
+    the repository's name says; the quantization is that of the file's name.
     """
     from skerry_controller.cli.model_frame import long_work  # noqa: PLC0415 - heavy, and only here
     from skerry_controller.cli.output import print_json  # noqa: PLC0415 - the same
