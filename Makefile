@@ -1,6 +1,6 @@
 # `make demo` shows everything; `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup broker models gemma demo test test-fast test-fuzz faults lint format docs bench bench-runtime bench-updates clean
+.PHONY: help setup broker models gemma demo test test-fast test-fuzz test-convert faults lint format docs bench bench-runtime bench-updates clean
 
 PYTHON_BIN := .venv/bin/python
 WORKERS ?= 2
@@ -32,6 +32,10 @@ test-fast: setup ## Run the unit tests
 test-fuzz: setup ## Send many requests made from the OpenAPI document, also to a real agent
 	@SKERRY_FUZZ_EXAMPLES=100 $(PYTHON_BIN) -m pytest -q --timeout 900 tests/integration/api/test_fuzz.py
 	@SKERRY_FUZZ_EXAMPLES=25 SKERRY_FUZZ_DEVICE=1 $(PYTHON_BIN) -m pytest -q --timeout 900 tests/integration/api/test_fuzz.py
+
+test-convert: setup ## Convert checkpoints of each layout; installs llama.cpp's converter (311 MB to download) once
+	@$(PYTHON_BIN) scripts/install_converter.py
+	@SKERRY_CONVERT_ALL=1 $(PYTHON_BIN) -m pytest -q --timeout 600 tests/integration/workshop/test_converting.py
 
 faults: setup ## Kill the agent, cut its power and fail its disk at every operation; ARGS="--sample 200" for less
 	@PYTHONPATH=tests $(PYTHON_BIN) -m faults --workers $(WORKERS) $(ARGS)

@@ -5,7 +5,8 @@ import pytest
 
 from skerry_controller.errors import UsageError
 from skerry_controller.workshop.library import Entry, Origin
-from skerry_controller.workshop.quantizing import TYPES, find_type, result_name
+from skerry_controller.workshop.naming import result_name
+from skerry_controller.workshop.quantizing import TYPES, find_type
 from skerry_controller.workshop.quantizing.llama_log import Fallback, TensorPlan, read_log
 from skerry_controller.workshop.quantizing.plan import Plan, make_plan
 from skerry_protocol.gguf_header import GgufHeader

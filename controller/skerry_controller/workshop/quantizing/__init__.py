@@ -2,7 +2,7 @@
 
 from skerry_controller.workshop.quantizing.plan import Plan
 from skerry_controller.workshop.quantizing.quantizing import QuantizeSettings, plan_quantization, quantize
-from skerry_controller.workshop.quantizing.types import TYPES, QuantizationType, find_type, result_name
+from skerry_controller.workshop.quantizing.types import TYPES, QuantizationType, find_type
 
 __all__ = [
     "TYPES",
@@ -12,5 +12,4 @@ __all__ = [
     "find_type",
     "plan_quantization",
     "quantize",
-    "result_name",
 ]

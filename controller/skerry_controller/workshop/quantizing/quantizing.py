@@ -13,12 +13,13 @@ from skerry_controller.artifacts.mapped_model import mapped_model
 from skerry_controller.errors import UsageError, WorldError
 from skerry_controller.workshop.child import run_child
 from skerry_controller.workshop.library import Entry, Library, Lineage, Origin
+from skerry_controller.workshop.naming import result_name
 from skerry_controller.workshop.progress import Progress, StopSign, silent
 from skerry_controller.workshop.quantizing.imatrix import check_fit, read_imatrix
 from skerry_controller.workshop.quantizing.llama_log import Said
 from skerry_controller.workshop.quantizing.plan import Plan, make_plan
 from skerry_controller.workshop.quantizing.quantize_main import QuantizeJob
-from skerry_controller.workshop.quantizing.types import QuantizationType, find_type, result_name
+from skerry_controller.workshop.quantizing.types import QuantizationType, find_type
 from skerry_protocol.errors import ModelFileError
 from skerry_protocol.gguf_check import read_model_header
 from skerry_protocol.gguf_header import GgufHeader, read_gguf_header

@@ -1,6 +1,5 @@
-"""The types that a model can be quantized to, and how results are named."""
+"""The types that a model can be quantized to."""
 
-import re
 from typing import Final, NamedTuple
 
 from skerry_controller.errors import UsageError
@@ -33,9 +32,6 @@ _ALIASES: Final = {"Q5_K": "Q5_K_M", "Q4_K": "Q4_K_M", "Q3_K": "Q3_K_M"}
 TYPES: Final = tuple(QuantizationType(name, _NUMBERS[name], name in _TERNARY) for name in _NAMES)
 """Roughly from the largest to the smallest."""
 
-_SUFFIX = re.compile(r"[-._](?:f16|bf16|f32|fp16|fp32|q\d(?:_[01]|_k(?:_[sml])?)|tq\d_0|iq\d_[a-z]+)$")
-_NAME_CHARS: Final = 64
-
 
 def find_type(text: str) -> QuantizationType:
     """The type of that name, in whatever case.
@@ -51,10 +47,3 @@ def find_type(text: str) -> QuantizationType:
     raise UsageError(
         f"there is no quantization {text!r}: the types are {', '.join(kind.name for kind in TYPES)}"
     )
-
-
-def result_name(parent: str, kind: str) -> str:
-    """What a result is called without ``--as``: the parent's name, its quantization replaced."""
-    suffix = "-" + kind.lower()
-    stem = _SUFFIX.sub("", parent.lower())
-    return stem[: _NAME_CHARS - len(suffix)].rstrip("-._") + suffix
