@@ -1,6 +1,7 @@
 """Numbers sorted by class: those of like statistics come to stand together, and coders make use of it."""
 
-from collections import Counter
+import operator
+from collections import Counter, deque
 
 _PIECE = 1 << 15
 """Numbers that one call into C takes: meanwhile no other thread of this process runs."""
@@ -9,8 +10,9 @@ _PIECE = 1 << 15
 def sort_by_class(numbers: bytes, classes: bytes) -> bytes:
     """The numbers of the lowest class, then those of the next, each in their order."""
     streams = [bytearray() for _ in range(256)]
-    for number, kind in zip(numbers, classes, strict=True):
-        streams[kind].append(number)
+    appends = [stream.append for stream in streams]
+    # All of it in C: a loop here would take twice as long.
+    deque(map(operator.call, map(appends.__getitem__, classes), numbers), maxlen=0)
     return b"".join(streams)
 
 

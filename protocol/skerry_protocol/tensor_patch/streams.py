@@ -10,21 +10,24 @@ without repetitions). Whoever decodes bounds everything by the length that is to
 """
 
 import lzma
-from collections.abc import Iterator
+import operator
 from itertools import accumulate, compress
 
 from skerry_protocol.errors import MalformedError
 
 _ZEROS, _PLAIN, _NIBBLES, _CRUMBS, _GAPS = range(5)
 _RAW, _ZSTD, _LZMA = range(3)
-_LEVELS = (1, 19)
+_QUICK_LEVEL, _LEVEL = 1, 19
 """Numbers without repetitions come out smaller where nobody looks for some."""
+_CLOSE = 1.08
+"""A form that is quickly written in at most this share of the shortest may turn out the shortest itself."""
 _MAX_WINDOW_BYTES = 1 << 23
 _LZMA_FILTER = {"id": lzma.FILTER_LZMA1, "dict_size": 1 << 20, "lc": 0, "lp": 0, "pb": 0}
 _LZMA_LEAST_BYTES = 8
 _PER_BYTE = {_NIBBLES: 2, _CRUMBS: 4}
 _NO_EVENT = 255
 _STEPS = bytes(min(gap + 1, 255) for gap in range(256))
+_GAP = [b"", *(bytes([gap]) for gap in range(_NO_EVENT))]
 _IS_EVENT = bytes(gap != _NO_EVENT for gap in range(256))
 _DENSE = 0.4
 _SPARSE = 0.05
@@ -82,12 +85,14 @@ def write_stream(data: bytes) -> bytes:
     if zeros == len(data):
         return bytes([_ZEROS])
     density = 1 - zeros / len(data)
-    forms = [_form(_GAPS, *_gaps(data))] if density < _DENSE else []
+    forms: list[_Form] = []
     if density < _DENSE:
-        forms.append(_form(_CRUMBS, *_packed(data, 4)))
+        forms += [_Form(_GAPS, *_gaps(data)), _Form(_CRUMBS, *_packed(data, 4))]
     if density > _SPARSE:
-        forms += [_form(_NIBBLES, *_packed(data, 2)), _form(_PLAIN, data)]
-    return min(forms, key=len)
+        forms += [_Form(_NIBBLES, *_packed(data, 2)), _Form(_PLAIN, data)]
+    # Looking hard takes twenty times as long: only at what may win.
+    likely = _CLOSE * min(form.likely_bytes for form in forms)
+    return min((form.shortest() for form in forms if form.likely_bytes <= likely), key=len)
 
 
 def read_stream(reader: Reader, length: int) -> bytes:
@@ -108,10 +113,6 @@ def read_stream(reader: Reader, length: int) -> bytes:
     raise MalformedError(f"a patch has a stream of the unknown kind {kind}")
 
 
-def _form(kind: int, *parts: bytes) -> bytes:
-    return bytes([kind]) + b"".join(map(_write_part, parts))
-
-
 def _packed(data: bytes, per_byte: int) -> tuple[bytes, bytes]:
     width = 8 // per_byte
     largest = (1 << width) - 1
@@ -120,7 +121,7 @@ def _packed(data: bytes, per_byte: int) -> tuple[bytes, bytes]:
     packed = 0
     for index in range(per_byte):
         packed |= int.from_bytes(small[index::per_byte], "little") << (width * index)
-    return packed.to_bytes(len(small) // per_byte, "little"), bytes(v for v in data if v >= largest)
+    return packed.to_bytes(len(small) // per_byte, "little"), data.translate(None, bytes(range(largest)))
 
 
 def _unpack(reader: Reader, length: int, per_byte: int) -> bytes:
@@ -144,18 +145,14 @@ def _unpack(reader: Reader, length: int, per_byte: int) -> bytes:
 
 
 def _gaps(data: bytes) -> tuple[bytes, bytes]:
-    gaps, last = bytearray(), -1
-    values = data.translate(None, b"\0")
-    for position in _events(data):
-        distance = position - last - 1
-        gaps += b"\xff" * (distance // 255)
-        gaps.append(distance % 255)
-        last = position
-    return bytes(gaps), values
+    positions = list(compress(range(len(data)), data))
+    steps = list(map(operator.sub, positions, [-1, *positions[:-1]]))
+    gaps = b"".join([_GAP[step] if step <= _NO_EVENT else _long_gap(step) for step in steps])
+    return gaps, data.translate(None, b"\0")
 
 
-def _events(data: bytes) -> Iterator[int]:
-    return compress(range(len(data)), data)
+def _long_gap(step: int) -> bytes:
+    return b"\xff" * ((step - 1) // _NO_EVENT) + bytes([(step - 1) % _NO_EVENT])
 
 
 def _read_gaps(reader: Reader, length: int) -> bytes:
@@ -173,15 +170,41 @@ def _read_gaps(reader: Reader, length: int) -> bytes:
     return bytes(out)
 
 
-def _write_part(data: bytes) -> bytes:
-    forms = [(_RAW, data)]
-    if len(data) >= _LZMA_LEAST_BYTES:
-        forms += [
-            *((_ZSTD, _zstd(data, level)) for level in _LEVELS),
-            (_LZMA, lzma.compress(data, format=lzma.FORMAT_RAW, filters=[_LZMA_FILTER])),
-        ]
-    coder, body = min(forms, key=lambda form: len(form[1]))
-    return bytes([coder]) + write_number(len(data)) + write_number(len(body)) + body
+class _Form:
+    """One way to write numbers: quickly at first, and then as short as may be."""
+
+    def __init__(self, kind: int, *parts: bytes) -> None:
+        self._kind = kind
+        self._parts = [_Part(part) for part in parts]
+        self.likely_bytes = sum(part.likely_bytes for part in self._parts)
+
+    def shortest(self) -> bytes:
+        """The shortest that was found."""
+        return bytes([self._kind]) + b"".join(part.shortest() for part in self._parts)
+
+
+class _Part:
+    """Bytes that are to be written, first quickly, and then as short as may be."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._forms = [(_RAW, data)]
+        if len(data) >= _LZMA_LEAST_BYTES:
+            self._forms.append((_ZSTD, _zstd(data, _QUICK_LEVEL)))
+
+    @property
+    def likely_bytes(self) -> int:
+        """About how long it will be."""
+        return min(len(body) for _, body in self._forms)
+
+    def shortest(self) -> bytes:
+        """The shortest form that was found."""
+        data, forms = self._data, self._forms
+        if len(data) >= _LZMA_LEAST_BYTES:
+            lzma1 = lzma.compress(data, format=lzma.FORMAT_RAW, filters=[_LZMA_FILTER])
+            forms = [*forms, (_ZSTD, _zstd(data, _LEVEL)), (_LZMA, lzma1)]
+        coder, body = min(forms, key=lambda form: len(form[1]))
+        return bytes([coder]) + write_number(len(data)) + write_number(len(body)) + body
 
 
 def _read_part(reader: Reader, length: int, *, exact: bool = True) -> bytes:
