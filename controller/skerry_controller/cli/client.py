@@ -154,12 +154,13 @@ class ControllerClient:
 
 
 @asynccontextmanager
-async def connect(data: Path | None = None) -> AsyncIterator[ControllerClient]:
+async def connect(data: Path | None = None, *, url: str | None = None) -> AsyncIterator[ControllerClient]:
     """A client of the controller that the person means.
 
     Args:
         data: A data folder on which no controller runs; None means over HTTP, to ``SKERRY_URL`` with
             ``SKERRY_TOKEN``, or as ``skerry login`` saved it.
+        url: The controller's, where the person gave it.
 
     Raises:
         UsageError: There is no token; or a controller runs on the data folder.
@@ -168,16 +169,17 @@ async def connect(data: Path | None = None) -> AsyncIterator[ControllerClient]:
         if data is not None:
             http = await stack.enter_async_context(_in_process(data))
         else:
-            url, token = _address()
-            http = await stack.enter_async_context(over_http(url, token))
+            http = await stack.enter_async_context(over_http(*_address(url)))
         yield ControllerClient(http)
 
 
-def work(data: Path | None, action: Callable[[ControllerClient], Awaitable[T]]) -> T:
+def work(
+    data: Path | None, action: Callable[[ControllerClient], Awaitable[T]], *, url: str | None = None
+) -> T:
     """Run one action of a command with a client, from start to end."""
 
     async def run() -> T:
-        async with connect(data) as client:
+        async with connect(data, url=url) as client:
             return await action(client)
 
     return asyncio.run(run())
@@ -224,9 +226,9 @@ async def _in_process(data: Path) -> AsyncIterator[httpx.AsyncClient]:
             yield http
 
 
-def _address() -> tuple[str, str]:
+def _address(url: str | None) -> tuple[str, str]:
     profile = load_profile()
-    url = os.environ.get("SKERRY_URL") or (profile.url if profile else DEFAULT_URL)
+    url = url or os.environ.get("SKERRY_URL") or (profile.url if profile else DEFAULT_URL)
     token = os.environ.get(TOKEN_VARIABLE)
     if token is None and profile is not None and profile.url == url:
         token = profile.token

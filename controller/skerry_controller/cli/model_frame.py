@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from skerry_controller.workshop.library import Library
     from skerry_controller.workshop.progress import Progress, StopSign
 
-__all__ = ["AsJson", "Data", "Model", "Work", "library_folder", "long_work", "opened_library"]
+__all__ = ["AsJson", "Controller", "Data", "Model", "Work", "library_folder", "long_work", "opened_library"]
 
 LIBRARY_VARIABLE = "SKERRY_LIBRARY"
 _LINE_EVERY_S = 10.0
@@ -30,6 +30,14 @@ Data = Annotated[
         metavar="DIR",
         help="The library's folder, or a controller's data folder; else $SKERRY_LIBRARY, else "
         "~/.local/share/skerry/library.",
+    ),
+]
+Controller = Annotated[
+    str | None,
+    typer.Option(
+        "--controller",
+        metavar="URL",
+        help="Work on the library of the controller there, with SKERRY_TOKEN or the token of 'skerry login'.",
     ),
 ]
 Model = Annotated[

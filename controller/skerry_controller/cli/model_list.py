@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from skerry_controller.cli.model_filters import (
     ParamsOption,
     QuantizationOption,
 )
-from skerry_controller.cli.model_frame import AsJson, Data
+from skerry_controller.cli.model_frame import AsJson, Controller, Data
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -29,44 +30,70 @@ def list_models(
         typer.Option(help="The same as one text: class=micro,family=gemma3,quantization!=Q4_0."),
     ] = None,
     data: Data = None,
+    controller: Controller = None,
     as_json: AsJson = False,
 ) -> None:
     """List the models of the library, with their class, family and quantization."""
+    chosen = {
+        "params": params,
+        "class": size_class,
+        "family": family,
+        "license": license_id,
+        "quantization": quantization,
+        "context": context,
+        "selector": selector,
+    }
+    _show(_of_controller(controller, chosen) if controller else _of_folder(data, chosen), as_json=as_json)
+
+
+def _of_controller(url: str, chosen: dict[str, Any]) -> list[dict[str, Any]]:
+    from skerry_controller.cli.client import work  # noqa: PLC0415 - heavy, and only here
+
+    found: list[dict[str, Any]] = work(None, lambda client: client.get("/library/models", **chosen), url=url)
+    return found
+
+
+def _of_folder(data: Path | None, chosen: dict[str, Any]) -> list[dict[str, Any]]:
     from skerry_controller.cli.model_frame import opened_library  # noqa: PLC0415 - heavy, and only here
-    from skerry_controller.cli.output import format_bytes, print_json, print_note  # noqa: PLC0415 - the same
+    from skerry_controller.cli.output import format_bytes, print_note  # noqa: PLC0415 - the same
     from skerry_controller.workshop.importing import unfinished  # noqa: PLC0415 - the same
     from skerry_controller.workshop.library.filters import EntryFilter  # noqa: PLC0415 - the same
     from skerry_controller.workshop.library.labels import model_selector  # noqa: PLC0415 - the same
     from skerry_controller.workshop.library.views import entry_view  # noqa: PLC0415 - the same
 
     wanted = EntryFilter.parse(
-        params=params,
-        size_class=size_class,
-        family=family,
-        license_id=license_id,
-        quantization=quantization,
-        context=context,
+        params=chosen["params"],
+        size_class=chosen["class"],
+        family=chosen["family"],
+        license_id=chosen["license"],
+        quantization=chosen["quantization"],
+        context=chosen["context"],
     )
-    selects = model_selector(selector or "")
+    selects = model_selector(chosen["selector"] or "")
     with opened_library(data, read_only=True) as library:
-        everything = library.entries()
+        entries = library.entries()
         unreadable = library.unreadable
         left = unfinished(library)
-    entries = [entry_view(e) for e in everything if wanted.matches(e) and selects(e)]
     for path, reason in unreadable.items():
         print_note(f"skerry: {path} cannot be read ({reason}): repair it, or remove it and import again")
-    if as_json:
-        print_json(entries)
-        return
     for each in left.values():
         print_note(
             f"unfinished: {each.address}, {format_bytes(each.present_bytes)} came; the same import goes on, "
             "'skerry model remove --unfinished' drops it"
         )
-    print_models(entries, empty="no model of the library is like that" if everything else _EMPTY)
+    return [entry_view(e) for e in entries if wanted.matches(e) and selects(e)]
 
 
-_EMPTY = "the library is empty: 'skerry model import' fills it, 'skerry model find' looks around"
+def _show(entries: list[dict[str, Any]], *, as_json: bool) -> None:
+    from skerry_controller.cli.output import print_json  # noqa: PLC0415 - heavy, and only here
+
+    if as_json:
+        print_json(entries)
+    else:
+        print_models(entries, empty=_EMPTY)
+
+
+_EMPTY = "the library has no such model: 'skerry model import' fills it, 'skerry model find' looks around"
 
 
 def print_models(entries: list[dict[str, Any]], *, empty: str) -> None:

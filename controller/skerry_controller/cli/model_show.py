@@ -1,17 +1,27 @@
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from skerry_controller.cli.model_frame import AsJson, Data, Model
+from skerry_controller.cli.model_frame import AsJson, Controller, Data, Model
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
-def show(model: Model, *, data: Data = None, as_json: AsJson = False) -> None:
+def show(model: Model, *, data: Data = None, controller: Controller = None, as_json: AsJson = False) -> None:
     """Show a model: where it came from, its licence, what is inside, what it needs, what was measured."""
+    from skerry_controller.cli.output import print_json  # noqa: PLC0415 - heavy, and only here
+
+    shown = _of_folder(model, data) if controller is None else _of_controller(model, controller)
+    if as_json:
+        print_json(shown)
+    else:
+        _print(shown)
+
+
+def _of_folder(model: str, data: Path | None) -> dict[str, Any]:
     from skerry_controller.cli.model_frame import opened_library  # noqa: PLC0415 - heavy, and only here
-    from skerry_controller.cli.output import print_json  # noqa: PLC0415 - the same
     from skerry_controller.workshop.library.views import entry_view, figures_view  # noqa: PLC0415 - the same
 
     with opened_library(data, read_only=True) as library:
@@ -19,10 +29,19 @@ def show(model: Model, *, data: Data = None, as_json: AsJson = False) -> None:
         shown = entry_view(entry)
         shown["path"] = str(library.path(entry))
         shown["figures"] = [figures_view(figures) for figures in library.figures(entry)]
-    if as_json:
-        print_json(shown)
-    else:
-        _print(shown)
+    return shown
+
+
+def _of_controller(model: str, url: str) -> dict[str, Any]:
+    from skerry_controller.cli.client import ControllerClient, work  # noqa: PLC0415 - heavy, and only here
+    from skerry_controller.cli.model_remote import model_path  # noqa: PLC0415 - the same
+
+    async def read(client: ControllerClient) -> dict[str, Any]:
+        path = await model_path(client, model)
+        shown: dict[str, Any] = await client.get(path)
+        return shown | {"figures": await client.get(f"{path}/figures")}
+
+    return work(None, read, url=url)
 
 
 def _print(shown: dict[str, Any]) -> None:
@@ -41,7 +60,7 @@ def _facts(shown: dict[str, Any]) -> list[tuple[str, object]]:
     inside = ", ".join(f"{count} {kind}" for kind, count in shown["tensor_types"].items())
     return [
         ("model", shown["ref"]),
-        ("file", f"{shown['path']} ({format_bytes(shown['length'])})"),
+        ("file", f"{shown.get('path', 'at the controller')} ({format_bytes(shown['length'])})"),
         ("sha256", shown["sha256"]),
         ("class", f"{shown['size_class']} ({format_count(shown['parameters'])} parameters)"),
         ("family", shown["family"]),

@@ -12,6 +12,7 @@ from skerry_controller.operator_api.audit_routes import router as audit_router
 from skerry_controller.operator_api.repository_routes import router as repository_router
 from skerry_controller.rollouts.routes import router as rollouts_router
 from skerry_controller.telemetry.routes import router as telemetry_router
+from skerry_controller.workshop.jobs.routes import router as library_router
 
 ROUTERS: tuple[APIRouter, ...] = (
     enrollment_router,
@@ -23,6 +24,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     telemetry_router,
     commands_router,
     bundles_router,
+    library_router,
     audit_router,
 )
 """All of them stand below ``/api/v1`` and need an administrator's token."""

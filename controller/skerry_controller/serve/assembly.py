@@ -63,6 +63,8 @@ def operator_app(core: Core, fleet: FleetSide) -> FastAPI:
             slices.operator_api_limits(core.settings),
             bundles,
             back,
+            core.library,
+            core.jobs,
             *fleet.services,
         )
     )

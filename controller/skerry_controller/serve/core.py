@@ -20,6 +20,7 @@ from skerry_controller.operator_api import Admins
 from skerry_controller.repository import FolderRepositoryStore, Repository
 from skerry_controller.serve import slices
 from skerry_controller.settings import ControllerSettings
+from skerry_controller.workshop.jobs import JobService, LibraryKeeper
 from skerry_protocol.names import TRUST_TARGET
 from skerry_protocol.trust_document import TrustDocument, decode_trust_document
 
@@ -40,6 +41,8 @@ class Core:
     tokens: EnrollmentTokens
     admins: Admins
     capabilities: Capabilities
+    library: LibraryKeeper
+    jobs: JobService
 
     def trust_document(self) -> TrustDocument:
         """What the fleet believes now. Blocking.
@@ -86,6 +89,7 @@ def _load(data: DataFolder, settings: ControllerSettings, clock: Clock, database
         FolderRepositoryStore(data.repository), online_keys, slices.repository_settings(settings)
     )
     blobs = FolderBlobStore(data.blobs)
+    library = LibraryKeeper(data.library, clock)
     return Core(
         data=data,
         settings=settings,
@@ -99,4 +103,6 @@ def _load(data: DataFolder, settings: ControllerSettings, clock: Clock, database
         tokens=EnrollmentTokens(database, clock, slices.enrollment_settings(settings)),
         admins=Admins(database, clock),
         capabilities=Capabilities.open(data.keys),
+        library=library,
+        jobs=JobService(library, database, clock),
     )

@@ -90,6 +90,7 @@ class _Service:
                     group.create_task(broker.watch(), name="broker-watch"),
                     group.create_task(upkeep.run(), name="upkeep"),
                     group.create_task(fleet.run(), name="fleet"),
+                    group.create_task(self._core.jobs.run(), name="library-jobs"),
                 ]
                 serving = [
                     group.create_task(operators.run_until_stopped(), name="operators-http"),
