@@ -35,7 +35,7 @@ def ranges(server: FileServer) -> list[str | None]:
 
 def test_a_file_comes_from_a_web_server(server: FileServer, library: Library, model_bytes: bytes) -> None:
     entry = fetch(library, f"{server.url}{PATH}?token=secret", ref=None)
-    assert str(entry.ref) == "tiny@F16"
+    assert str(entry.ref) == "tiny-f16@1"
     assert entry.origin.kind == "http"
     assert entry.origin.address == f"{server.url}{PATH}"
     assert library.path(entry).read_bytes() == model_bytes
@@ -150,7 +150,7 @@ def test_parts_come_one_after_another_and_are_joined(
 ) -> None:
     server.files = {f"/m/{name}": content for name, content in shard_bytes.items()}
     entry = fetch(library, f"{server.url}/m/tiny-F16-00002-of-00003.gguf", ref=None)
-    assert str(entry.ref) == "tiny@F16"
+    assert str(entry.ref) == "tiny-f16@1"
     assert partial_files(library) == []
 
 

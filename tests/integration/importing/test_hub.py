@@ -34,7 +34,7 @@ def test_the_only_model_of_a_repository_comes_with_its_licence_and_commit(
 ) -> None:
     told: list[str] = []
     entry = fetch(library, f"hf:{REPOSITORY}", ref=None, told=told)
-    assert str(entry.ref) == "tiny@F16"
+    assert str(entry.ref) == "tiny-f16@1"
     assert (entry.origin.kind, entry.origin.revision) == ("hub", COMMIT)
     assert entry.licence == Licence(id="apache-2.0", source="hub")
     assert entry.family == "SmolLM2"  # only the repository's name tells
@@ -59,7 +59,7 @@ def test_parts_in_a_folder_are_one_model(
     hub: ModelHub, library: Library, shard_bytes: dict[str, bytes]
 ) -> None:
     hub.repositories[REPOSITORY].files = {f"F16/{name}": data for name, data in shard_bytes.items()}
-    assert str(fetch(library, f"hf:{REPOSITORY}", ref=None).ref) == "tiny@F16"
+    assert str(fetch(library, f"hf:{REPOSITORY}", ref=None).ref) == "tiny-f16@1"
     del hub.repositories[REPOSITORY].files["F16/tiny-F16-00002-of-00003.gguf"]
     with pytest.raises(PeerError, match=r"tiny-F16-00002-of-00003\.gguf is missing"):
         fetch(library, f"hf:{REPOSITORY}")

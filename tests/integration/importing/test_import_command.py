@@ -65,12 +65,12 @@ def test_an_import_that_was_killed_goes_on_with_what_came(
     done = run(library, "import", server.url + PATH, "--json")
     assert done.returncode == 0, done.stderr
     entry = json.loads(done.stdout)
-    assert entry["ref"] == "tiny@F16"
+    assert entry["ref"] == "tiny-f16@1"
     assert "notes" not in entry  # llama.cpp is here, and has loaded it
     second = server.asked[-1][2]
     assert int(second["Range"].removeprefix("bytes=").removesuffix("-")) >= 200_000
     with Library.open(library) as opened:
-        assert opened.path(opened.find("tiny")).read_bytes() == server.files[PATH]
+        assert opened.path(opened.find("tiny-f16")).read_bytes() == server.files[PATH]
         assert list((library / "partial").iterdir()) == []
 
 

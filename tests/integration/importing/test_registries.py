@@ -43,7 +43,7 @@ def test_a_model_comes_from_ollamas_registry(
     registry: ModelRegistry, library: Library, model_bytes: bytes
 ) -> None:
     entry = fetch(library, f"ollama:{registry.address}/tiny", ref=None)
-    assert str(entry.ref) == "tiny@F16"
+    assert str(entry.ref) == "tiny-f16@1"
     assert entry.origin.kind == "ollama"
     assert entry.origin.revision is not None
     assert (entry.licence.id, entry.licence.source) == ("apache-2.0", "registry")
@@ -69,7 +69,7 @@ def test_an_artifact_in_parts_comes_from_an_oci_registry(
     index = {"schemaVersion": 2, "manifests": [{"mediaType": OCI_MANIFEST, "digest": inner, "size": 1}]}
     registry.put_manifest("slm/tiny", "v1", index, OCI_INDEX)
     entry = fetch(library, f"oci:{registry.address}/slm/tiny:v1", ref=None)
-    assert str(entry.ref) == "tiny@F16"
+    assert str(entry.ref) == "tiny-f16@1"
     assert entry.licence.id == "MIT"
     assert entry.origin.revision == inner
     fetch(library, f"oci:{registry.address}/slm/tiny@{inner}", ref="by@digest")

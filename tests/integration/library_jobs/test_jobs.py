@@ -93,7 +93,7 @@ async def test_a_model_is_imported_by_a_job_shown_and_removed(
     assert (await client.get(f"{API}/models/tiny/1")).status_code == 404
     assert await actions(client) == [
         ("library_removed", "tiny@1"),
-        ("library_import", "tiny@1"),
+        ("library_added", "tiny@1"),
         ("library_job_started", source),
     ]
 

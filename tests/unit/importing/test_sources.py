@@ -84,7 +84,8 @@ def test_an_address_can_be_given_again_and_holds_no_secret() -> None:
 def test_names_are_made_of_file_names(file: str, stem: str, quantization: str | None, ref: str) -> None:
     assert stem_of(file) == stem
     assert quantization_in(file) == quantization
-    assert str(suggest_ref(stem_of(file), quantization or "F16")) == f"{ref}@{quantization or 'F16'}"
+    kind = quantization or "F16"
+    assert str(suggest_ref(stem_of(file), kind)) == f"{ref}-{kind.lower()}@1"
 
 
 def test_a_file_name_without_letters_asks_for_a_name() -> None:

@@ -5,6 +5,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from skerry_controller.errors import UsageError
+from skerry_controller.workshop.naming import result_name
 from skerry_protocol.gguf_types import FILE_TYPES, TENSOR_TYPES
 from skerry_protocol.names import ArtifactRef
 
@@ -16,7 +17,6 @@ _TYPES: Final = sorted(
 _TAIL: Final = re.compile(rf"[-._ ](?:UD-)?({'|'.join(map(re.escape, _TYPES))})(?:_XL)?$", re.IGNORECASE)
 SHARD: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.gguf)?", re.IGNORECASE)
 _NAME_MOST: Final = 64
-_VERSION_MOST: Final = 32
 
 
 def stem_of(file_name: str) -> str:
@@ -35,13 +35,13 @@ def quantization_in(file_name: str) -> str | None:
 
 
 def suggest_ref(stem: str, quantization: str) -> ArtifactRef:
-    """A name of the stem, and its quantization as the version: ``smollm2-135m-instruct@Q4_K_M``.
+    """A name of the stem with its quantization, as other rooms name results: ``smollm2-135m-q4_k_m@1``.
 
     Raises:
         UsageError: Nothing of the stem can be a name.
     """
-    name = re.sub(r"[^a-z0-9._-]+", "-", _TAIL.sub("", stem).lower()).strip("-._")[:_NAME_MOST].strip("-._")
-    version = re.sub(r"[^A-Za-z0-9._-]+", "-", quantization).strip("-._")[:_VERSION_MOST].strip("-._")
-    if not name or not version:
+    plain = re.sub(r"[^a-z0-9._-]+", "-", _TAIL.sub("", stem).lower()).strip("-._")
+    kind = re.sub(r"[^a-z0-9._-]+", "-", quantization.lower()).strip("-._")
+    if not plain or not kind:
         raise UsageError(f"no name can be made of {stem!r}: give one with --as NAME@VERSION")
-    return ArtifactRef(name, version)
+    return ArtifactRef(result_name(plain[:_NAME_MOST], kind), "1")

@@ -96,7 +96,16 @@ class JobService:
         if self._queue.qsize() >= self._limits.max_waiting:
             raise ConflictError(f"{self._limits.max_waiting} jobs wait already: cancel some, or wait")
         job = Job(_new_id(), request, actor, self._clock())
-        await self._record(job.actor, "library_job_started", request.subject, job=job.id, kind=request.kind)
+        async with self._database.transaction() as session:
+            note(
+                session,
+                at=job.asked_at,
+                actor=actor,
+                action="library_job_started",
+                subject=request.subject,
+                job=job.id,
+                kind=request.kind,
+            )
         self._jobs[job.id] = job
         self._forget_old()
         self._queue.put_nowait(job)
@@ -155,9 +164,7 @@ class JobService:
             log.exception("library_job_failed", job=job.id)
             self._end(job, "failed", error=("internal", "the job failed unexpectedly: look into the log"))
         else:
-            await self._record(
-                job.actor, f"library_{job.request.kind}", result["ref"], job=job.id, sha256=result["sha256"]
-            )
+            await self._record_added(job, result)
             job.result = result
             self._end(job, "done")
 
@@ -179,9 +186,18 @@ class JobService:
         job.state, job.error, job.finished_at = state, error, self._clock()
         log.info("library_job_ended", job=job.id, state=state)
 
-    async def _record(self, actor: str, action: str, subject: str, **detail: object) -> None:
+    async def _record_added(self, job: Job, result: dict[str, Any]) -> None:
         async with self._database.transaction() as session:
-            note(session, at=self._clock(), actor=actor, action=action, subject=subject, **detail)
+            note(
+                session,
+                at=self._clock(),
+                actor=job.actor,
+                action="library_added",
+                subject=result["ref"],
+                job=job.id,
+                kind=job.request.kind,
+                sha256=result["sha256"],
+            )
 
     def _forget_old(self) -> None:
         ended = [job for job in self.all() if job.ended]
