@@ -3,7 +3,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skerry_controller.cli.model_frame import AsJson, Data, Model
+from skerry_controller.cli.model_frame import AsJson, Controller, Data, Model
 
 if TYPE_CHECKING:
     from skerry_controller.workshop.quantizing import Plan
@@ -40,6 +40,7 @@ def quantize(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be made.")] = False,
     data: Data = None,
+    controller: Controller = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a smaller model of one in the library: fewer bits for each weight.
@@ -57,6 +58,19 @@ def quantize(
     from skerry_controller.workshop.quantizing import quantize as make  # noqa: PLC0415 - the same
     from skerry_protocol.names import ArtifactRef  # noqa: PLC0415 - the same
 
+    if controller is not None:
+        body = {
+            "model": model,
+            "type": kind,
+            "ref": as_ref,
+            "threads": threads,
+            "keep_output": keep_output,
+            "pure": pure,
+            "embedding_type": embedding_type,
+            "force": force,
+        }
+        _at_controller(controller, body, here_only=imatrix is not None or dry_run, as_json=as_json)
+        return
     settings = QuantizeSettings(
         ref=None if as_ref is None else ArtifactRef.parse(as_ref),
         imatrix=imatrix,
@@ -81,10 +95,29 @@ def quantize(
             stop=work.stop,
             on_plan=_tell,
         )
+    _print(entry_view(made), as_json=as_json)
+
+
+def _at_controller(url: str, body: dict[str, Any], *, here_only: bool, as_json: bool) -> None:
+    from skerry_controller.cli.model_frame import long_work  # noqa: PLC0415 - heavy, only here
+    from skerry_controller.cli.model_remote import do_job  # noqa: PLC0415 - the same
+    from skerry_controller.errors import UsageError  # noqa: PLC0415 - the same
+
+    if here_only:
+        raise UsageError("--imatrix and --dry-run are for a library's folder: leave --controller out")
+    with long_work() as work:
+        made = do_job(url, {"kind": "quantize", **body}, work)
+    _print(made, as_json=as_json)
+
+
+def _print(made: dict[str, Any], *, as_json: bool) -> None:
+    from skerry_controller.cli.output import print_json  # noqa: PLC0415 - heavy, only here
+
     if as_json:
-        print_json(entry_view(made))
+        print_json(made)
     else:
-        typer.echo(f"{made.ref} is in the library: {_size(made.length)}, {_inside(made.tensor_types)}")
+        inside = _inside(made["tensor_types"])
+        typer.echo(f"{made['ref']} is in the library: {_size(made['length'])}, {inside}")
 
 
 def _tell(plan: "Plan") -> None:

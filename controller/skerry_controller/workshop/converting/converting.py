@@ -15,7 +15,7 @@ from skerry_controller.workshop.converting import converter_tool
 from skerry_controller.workshop.converting.architectures import check_architecture
 from skerry_controller.workshop.converting.checkpoint import Checkpoint, digest, read_checkpoint
 from skerry_controller.workshop.converting.environment import Environment
-from skerry_controller.workshop.library import Entry, Library, Lineage, Origin
+from skerry_controller.workshop.library import Entry, Library, Licence, Lineage, Origin
 from skerry_controller.workshop.naming import result_name
 from skerry_controller.workshop.progress import Progress, StopSign, silent
 from skerry_protocol.names import ArtifactRef
@@ -71,6 +71,8 @@ def convert(
     environment: Environment,
     *,
     settings: ConvertSettings | None = None,
+    origin: Origin | None = None,
+    licence: Licence | None = None,
     progress: Progress = silent,
     stop: StopSign | None = None,
 ) -> Entry:
@@ -83,6 +85,8 @@ def convert(
         folder: The checkpoint: ``config.json``, safetensors, a tokenizer.
         environment: The converter's.
         settings: How.
+        origin: Where the checkpoint came from; None for its folder.
+        licence: Its licence; None for what the header states.
         progress: Told what is done.
         stop: Ends the work; nothing of the result is left.
 
@@ -118,10 +122,10 @@ def convert(
         return library.add(
             target,
             settings.ref or default_ref(folder, settings.type),
-            origin=Origin(
-                kind="converted", address=str(checkpoint.folder), at=library.now(), revision=sha256
-            ),
-            lineage=_lineage(checkpoint, sha256, environment, settings),
+            origin=origin
+            or Origin(kind="converted", address=str(checkpoint.folder), at=library.now(), revision=sha256),
+            licence=licence,
+            lineage=_lineage(checkpoint, sha256, environment, settings, origin),
             hints=(checkpoint.folder.name,),
             progress=progress,
             stop=stop,
@@ -157,11 +161,15 @@ def _check_space(staging: Path, expected: int) -> None:
 
 
 def _lineage(
-    checkpoint: Checkpoint, sha256: str, environment: Environment, settings: ConvertSettings
+    checkpoint: Checkpoint,
+    sha256: str,
+    environment: Environment,
+    settings: ConvertSettings,
+    origin: Origin | None,
 ) -> Lineage:
     python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
     return Lineage(
-        parent=str(checkpoint.folder),
+        parent=str(checkpoint.folder) if origin is None else origin.address,
         parent_sha256=sha256,
         method="convert",
         tool=f"convert_hf_to_gguf.py of llama-cpp-python {environment.version}, {python}",

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 DEFAULT_ENDPOINT: Final = "https://huggingface.co"
-_CHECKPOINT_SUFFIXES: Final = (".safetensors", ".json", ".model", ".txt", ".jinja")
+_CHECKPOINT_SUFFIXES: Final = (".safetensors", ".json", ".model", ".txt", ".jinja", ".md")
 _TIMEOUT_S: Final = 20.0
 _SHOWN_FILES: Final = 12
 _BESIDE_THE_MODEL: Final = ("mmproj", "imatrix")

@@ -11,6 +11,7 @@ import msgspec
 from skerry_controller.durable_files import write_durably
 from skerry_controller.errors import UsageError, WorldError
 from skerry_controller.workshop.importing.download import Download
+from skerry_controller.workshop.importing.handing_on import convert_checkpoint
 from skerry_controller.workshop.importing.limits import DEFAULT_IMPORT_LIMITS, ImportLimits
 from skerry_controller.workshop.importing.local import is_checkpoint, local_files
 from skerry_controller.workshop.importing.naming import stem_of, suggest_ref
@@ -28,10 +29,13 @@ from skerry_protocol.names import ArtifactRef
 
 _PARTIAL = "partial"
 _ABOUT = "source.json"
+_CONVERTED_TYPE = "f16"
 
 Tell = Callable[[str], None]
 Trier = Callable[[Path, Progress, StopSign], tuple[str, ...]]
 """Loads a file once; returns notes, or raises ``PeerError``."""
+Converter = Callable[[Library, Path, ArtifactRef, Origin, Licence | None, Progress, StopSign], Entry]
+"""Makes a model of a checkpoint's folder, and takes it in."""
 
 
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,14 +46,12 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         ref: The name and version that it gets; None for one made of its file's name.
         licence: Its id, instead of what source and header state.
         sha256: Of the single file, as the person knows it.
-        convert_to: For a checkpoint, the type that it is converted to.
     """
 
     source: Source
     ref: ArtifactRef | None = None
     licence: str | None = None
     sha256: str | None = None
-    convert_to: str = "F16"
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -68,6 +70,7 @@ def import_model(
     stop: StopSign | None = None,
     tell: Tell = lambda _: None,
     trier: Trier = try_loading,
+    converter: Converter = convert_checkpoint,
     limits: ImportLimits = DEFAULT_IMPORT_LIMITS,
 ) -> Entry:
     """Fetch what is named, check it, and take it into the library.
@@ -79,12 +82,13 @@ def import_model(
         stop: Asks it to stop; what was downloaded stays for the next time.
         tell: Told what a person should see before the download: the licence.
         trier: Loads the model once.
+        converter: Makes a model of a checkpoint.
         limits: See there.
 
     Raises:
         ControllerError: It cannot be; the library is as it was.
     """
-    work = _Import(library, wish, progress, stop or StopSign(), trier)
+    work = _Import(library, wish, progress, stop or StopSign(), trier, converter)
     if isinstance(wish.source, LocalSource):
         return work.from_disk(wish.source)
     with Web(limits) as web:
@@ -176,11 +180,14 @@ class _Import:
     progress: Progress
     stop: StopSign
     trier: Trier
+    converter: Converter
 
     def from_disk(self, source: LocalSource) -> Entry:
         """What a person has already; it is copied."""
         if is_checkpoint(source.path):
-            return self._convert(source.path)
+            origin = Origin(kind="converted", address=source.address, at=self.library.now())
+            offer = Offer(files=(), stem=source.path.absolute().name, hints=(source.address,))
+            return self._convert(source.path, origin, offer)
         files = local_files(source.path)
         _check_single(self.wish.sha256, len(files))
         origin = Origin(kind=origin_kind(source), address=source.address, at=self.library.now())
@@ -189,8 +196,6 @@ class _Import:
 
     def from_source(self, offer: Offer, paths: list[Path]) -> Entry:
         """What was downloaded; it is moved."""
-        if offer.checkpoint:
-            return self._convert(paths[0].parent)
         source = self.wish.source
         origin = Origin(
             kind=origin_kind(source),
@@ -198,6 +203,8 @@ class _Import:
             at=self.library.now(),
             revision=offer.revision,
         )
+        if offer.checkpoint:
+            return self._convert(paths[0].parent, origin, offer)
         return self._add(offer, paths, origin)
 
     def _add(self, offer: Offer, paths: list[Path], origin: Origin) -> Entry:
@@ -234,5 +241,7 @@ class _Import:
             return Licence(id=self.wish.licence, source="operator")
         return offer.licence
 
-    def _convert(self, folder: Path) -> Entry:
-        raise UsageError(f"{folder} is a checkpoint: 'skerry model convert {folder}' makes a GGUF file of it")
+    def _convert(self, folder: Path, origin: Origin, offer: Offer) -> Entry:
+        ref = self.wish.ref or suggest_ref(offer.stem, _CONVERTED_TYPE)
+        licence = self._licence(offer)
+        return self.converter(self.library, folder, ref, origin, licence, self.progress, self.stop)
