@@ -26,12 +26,14 @@ def do_job(url: str, body: Mapping[str, Any], watched: Work) -> dict[str, Any]:
     async def follow(client: ControllerClient) -> dict[str, Any]:
         given = {name: value for name, value in body.items() if value is not None}
         job = await client.post("/library/jobs", given)
-        path, told, cancelled = f"/library/jobs/{job['id']}", 0, False
+        path, told, looks, cancelled = f"/library/jobs/{job['id']}", 0, 0, False
         while job["state"] in ("waiting", "running"):
             for line in job["notes"][told:]:
                 print_note(line)
             told = len(job["notes"])
-            _show(job, watched)
+            if looks:  # most jobs begin at once
+                _show(job, watched)
+            looks += 1
             if watched.stop.asked and not cancelled:
                 cancelled = True
                 await client.post(f"{path}/cancel")

@@ -33,6 +33,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelHub]:
                 gated="manual",
                 downloads=30,
             ),
+            # Its names alone tell what it is.
             "c/Qwen3-4B-GGUF": HubRepository({"Qwen3-4B-Q4_K_M.gguf": b"x" * 9000}, downloads=20),
             "d/broken-gemma-GGUF": HubRepository({"g-00001-of-00002.gguf": b"x"}, gguf=GEMMA, downloads=40),
             "e/gemma-safetensors": HubRepository({"m.safetensors": b"x"}, tags=("safetensors",)),
@@ -75,6 +76,7 @@ def test_parts_are_one_model_and_gates_are_shown(hub: ModelHub) -> None:
         (EntryFilter.parse(params="2B-"), "c"),  # only its name tells
         (EntryFilter.parse(license_id="GEMMA"), "b"),
         (EntryFilter.parse(family="gemma3"), "b"),
+        (EntryFilter.parse(family="qwen3"), "c"),
         (EntryFilter.parse(context=10_000), "b"),
         (EntryFilter.parse(quantization="q8_0"), "a"),
         (EntryFilter.parse(size_class="small"), "c"),

@@ -5,7 +5,7 @@ import pytest
 
 from skerry_controller.errors import UsageError
 from skerry_controller.workshop.library import EntryFilter, Facts, Library
-from skerry_controller.workshop.library.families import family_of
+from skerry_controller.workshop.library.families import family_in_name, family_of
 from skerry_controller.workshop.library.filters import format_count, parse_range
 from skerry_controller.workshop.library.labels import model_labels, model_selector
 from skerry_protocol.errors import NameSyntaxError
@@ -112,6 +112,22 @@ def test_families_are_told_by_architecture_and_name(architecture: str, name: str
 def test_the_repository_tells_the_family_where_the_header_does_not() -> None:
     metadata = {"general.architecture": "llama", "general.name": "model"}
     assert family_of(metadata, ("HuggingFaceTB/SmolLM2-135M-Instruct-GGUF",)) == "SmolLM2"
+
+
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        ("gemma-3-270m-it-GGUF", "Gemma 3"),
+        ("gemma-3n-E2B", "Gemma 3n"),
+        ("Qwen3-0.6B", "Qwen3"),
+        ("TinyLlama-1.1B", "TinyLlama"),
+        ("Phi-4-mini-instruct", "Phi-4-mini"),
+        ("SmolLM2-135M", "SmolLM2"),
+        ("mamba-130m", None),
+    ],
+)
+def test_a_name_alone_tells_a_family_too(name: str, family: str | None) -> None:
+    assert family_in_name(name) == family
 
 
 def test_models_are_selected_by_their_labels(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from skerry_controller.errors import PeerError, UsageError
 from skerry_controller.workshop.importing.hub import gguf_sets, hub_api, hub_licence
 from skerry_controller.workshop.importing.naming import quantization_in
-from skerry_controller.workshop.library.families import family_of
+from skerry_controller.workshop.library.families import family_in_name, family_of
 from skerry_controller.workshop.library.filters import EntryFilter, Facts, parse_count
 from skerry_controller.workshop.progress import Progress, StopSign, silent
 from skerry_protocol.model_description import ParameterClass, parameter_class
@@ -152,7 +152,11 @@ def _facts(info: Any) -> Facts:
     named = _IN_NAME.search(info.id.partition("/")[2].replace("-", " ").replace("_", " "))
     counted = told.get("total")
     context = told.get("context_length")
-    family = family_of({"general.architecture": told.get("architecture", ""), "general.name": info.id})
+    architecture = told.get("architecture")
+    if architecture:
+        family = family_of({"general.architecture": architecture, "general.name": info.id})
+    else:
+        family = family_in_name(info.id.partition("/")[2])
     return Facts(
         parameters=counted if isinstance(counted, int) else parse_count(named[1]) if named else None,
         family=family,

@@ -75,6 +75,12 @@ def family_of(metadata: Mapping[str, object], hints: tuple[str, ...] = ()) -> st
     return None
 
 
+def family_in_name(text: str) -> str | None:
+    """The family that a name speaks of, for what tells no architecture."""
+    key = family_key(text)
+    return next((family.name for family in FAMILIES if family_key(family.name) in key), None)
+
+
 def family_key(text: str) -> str:
     """``Gemma 3``, ``gemma-3`` and ``GEMMA3`` are one family."""
     return re.sub(r"[^a-z0-9.]", "", text.lower())
