@@ -50,6 +50,11 @@ class RunningVersion(Part, frozen=True):
     signed: bool
     adapters: tuple[RunningAdapter, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """``smol@1``, or with adapters ``smol@1+german@1``."""
+        return "+".join((self.ref, *(adapter.ref for adapter in self.adapters)))
+
 
 class SlotReport(Part, frozen=True):
     """One slot.

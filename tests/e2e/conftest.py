@@ -1,8 +1,10 @@
 """Whole fleets of real processes, with a tiny model so that a story takes seconds."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +48,48 @@ def idle_house(tmp_path_factory: pytest.TempPathFactory) -> Controller:
     controller = Controller.in_folder(tmp_path_factory.mktemp("idle-house"))
     controller.init()
     return controller
+
+
+@pytest.fixture(scope="session")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Apart"]:
+    """A controller that does not run, with ``tiny@1``, and devices that were enrolled while it did."""
+    folder = tmp_path_factory.mktemp("apart")
+    controller = Controller.in_folder(folder)
+    one_thread = {"SKERRY_AGENT_RUNTIME__THREADS": "1"}
+    devices = {name: Device.in_folder(folder, name, one_thread) for name in ("hut", "barn", "mill")}
+    with ExitStack() as stack:
+        stack.callback(controller.service.stop)
+        for device in devices.values():
+            stack.callback(device.service.stop)
+        controller.init()
+        controller.start()
+        for name, device in devices.items():
+            device.enroll(controller.enrollment_token(f"site={name}"), controller)
+        controller.service.stop()
+        made = Apart(controller, devices)
+        made.publish("tiny@1")
+        yield made
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A fleet without a network."""
+
+    controller: Controller
+    devices: Mapping[str, Device]
+
+    def publish(self, ref: str, *options: str | Path, file: Path | None = None, **shape: Any) -> Path:
+        """Sign and publish a file, or a tiny model."""
+        if file is None:
+            file = write_tiny_gguf(self.controller.folder / f"{ref}.gguf", **shape)
+        self.controller.at_rest("artifact", "add", ref, file, "--keys", self.controller.keys, *options)
+        return file
+
+    def export(self, ref: str, device: Device, output: Path, *options: str) -> Any:
+        """Write a bundle for a device."""
+        return self.controller.at_rest(
+            "artifact", "export", ref, "--device", device.id, "--output", output, *options
+        )
 
 
 @pytest.fixture

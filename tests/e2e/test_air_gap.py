@@ -1,65 +1,22 @@
 """A device that sees no network after its enrollment: updates come, and records go, on a stick."""
 
-import json
 import sqlite3
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, closing
+import time
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from e2e.conftest import CHANNEL
+from e2e.conftest import CHANNEL, Apart
 from support.fleet import Controller, Device
-from support.tiny_gguf import CHATML, write_tiny_gguf
+from support.lora_gguf import write_lora_gguf
+from support.processes import wait_for
+from support.tiny_gguf import CHATML
+from support.tuning import tuned_file
 from support.waiting import wait_for_event, wait_for_slot
 
 OTHER_TEMPLATE = CHATML + "{# a fix #}"
-
-
-@pytest.fixture(scope="module")
-def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Controller, Device]]:
-    """A controller that does not run, and a device that was enrolled while it did."""
-    folder = tmp_path_factory.mktemp("apart")
-    controller = Controller.in_folder(folder)
-    device = Device.in_folder(folder, "hut", {"SKERRY_AGENT_RUNTIME__THREADS": "1"})
-    with ExitStack() as stack:
-        stack.callback(controller.service.stop)
-        stack.callback(device.service.stop)
-        controller.init()
-        controller.start()
-        device.enroll(controller.enrollment_token("site=hut"), controller)
-        controller.service.stop()
-        device.start()
-        publish(controller, "1")
-        at_rest(controller, "channel", "set", CHANNEL, "--selector", "site=hut", "--artifact", "tiny@1")
-        yield controller, device
-
-
-def at_rest(controller: Controller, *arguments: str | Path) -> Any:
-    """``skerry … --data … --json`` on a controller that does not run."""
-    return json.loads(controller.run(*arguments, "--data", controller.data, "--json"))
-
-
-def publish(controller: Controller, version: str, **options: Any) -> None:
-    file = write_tiny_gguf(controller.folder / f"tiny-{version}.gguf", **options)
-    keys = ("--keys", controller.keys, "--data", controller.data)
-    controller.run("artifact", "add", f"tiny@{version}", file, *keys)
-
-
-def export(controller: Controller, device: Device, version: str, output: Path, *options: str) -> Any:
-    return at_rest(
-        controller,
-        "artifact",
-        "export",
-        f"tiny@{version}",
-        "--device",
-        device.id,
-        "--output",
-        output,
-        *options,
-    )
 
 
 def stored(controller: Controller, device: Device) -> tuple[int, int]:
@@ -73,11 +30,13 @@ def stored(controller: Controller, device: Device) -> tuple[int, int]:
 
 
 def test_updates_and_records_travel_on_a_stick_and_all_fits_once_there_is_a_network(
-    apart: tuple[Controller, Device], tmp_path: Path
+    apart: Apart, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    controller, device = apart
+    controller, device = apart.controller, apart.devices["hut"]
+    device.start()
+    controller.at_rest("channel", "set", CHANNEL, "--selector", "site=hut", "--artifact", "tiny@1")
     # To the device: the first version, whole.
-    first = export(controller, device, "1", tmp_path / "trip-1")
+    first = apart.export("tiny@1", device, tmp_path / "trip-1")
     assert first["devices"] == [device.id]
     checked = subprocess.run(
         ["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=tmp_path / "trip-1", check=False, timeout=30
@@ -90,21 +49,21 @@ def test_updates_and_records_travel_on_a_stick_and_all_fits_once_there_is_a_netw
     assert (again["outcome"], again["generation"]) == ("committed", imported["generation"])
 
     # Back: what it runs, and its records, each once.
-    taken = at_rest(controller, "telemetry", "import", tmp_path / "trip-1")[device.id]
+    taken = controller.at_rest("telemetry", "import", tmp_path / "trip-1")[device.id]
     assert (taken["report"], taken["problems"]) == ("news", [])
     assert taken["stored"] == again["written"]["records"]
-    repeated = at_rest(controller, "telemetry", "import", tmp_path / "trip-1")[device.id]
+    repeated = controller.at_rest("telemetry", "import", tmp_path / "trip-1")[device.id]
     assert (repeated["stored"], repeated["duplicates"]) == (0, taken["stored"])
-    shown = at_rest(controller, "device", "show", device.id)
+    shown = controller.at_rest("device", "show", device.id)
     assert shown["in_sync"]
     assert [slot["active"] for slot in shown["slots"]] == ["tiny@1"]
 
     # The next version: only what changed, and the acknowledgements of the trip before.
-    publish(controller, "2", chat_template=OTHER_TEMPLATE)
-    rollout = at_rest(
-        controller, "rollout", "create", CHANNEL, "--to", "tiny@2", "--waves", "100%", "--soak", "0s"
+    apart.publish("tiny@2", chat_template=OTHER_TEMPLATE)
+    rollout = controller.at_rest(
+        "rollout", "create", CHANNEL, "--to", "tiny@2", "--waves", "100%", "--soak", "0s"
     )
-    second = export(controller, device, "2", tmp_path / "trip-2", "--base", "tiny@1")
+    second = apart.export("tiny@2", device, tmp_path / "trip-2", "--base", "tiny@1")
     assert 0 < second["chunk_bytes"] < 32 * 1024 < first["chunk_bytes"] / 10
     imported = device.json("import", tmp_path / "trip-2")
     assert (imported["outcome"], imported["slots"][CHANNEL]["active"]) == ("committed", "tiny@2")
@@ -114,11 +73,12 @@ def test_updates_and_records_travel_on_a_stick_and_all_fits_once_there_is_a_netw
     assert older.startswith("1\n")
     assert "older_generation" in older
 
-    at_rest(controller, "telemetry", "import", tmp_path / "trip-2")
-    assert at_rest(controller, "rollout", "show", rollout["id"])["state"] == "succeeded"
+    controller.at_rest("telemetry", "import", tmp_path / "trip-2")
+    assert controller.at_rest("rollout", "show", rollout["id"])["state"] == "succeeded"
 
     # A network after all: nothing twice, and no quarrel about versions or generations.
     controller.start()
+    request.addfinalizer(controller.service.stop)
     device.wait_connected()
     wait_for_slot(controller, device, CHANNEL, "committed", ref="tiny@2")
     wait_for_event(controller, device, "bundle_imported", code="older_generation")
@@ -135,3 +95,33 @@ def test_updates_and_records_travel_on_a_stick_and_all_fits_once_there_is_a_netw
     late = controller.json("telemetry", "import", tmp_path / "trip-1")[device.id]
     assert (late["report"], late["stored"]) == ("known", 0)
     assert controller.json("device", "show", device.id)["slots"][0]["active"] == "tiny@2"
+
+
+def test_a_pair_travels_while_its_bundle_counts_and_later_a_tuned_base_as_a_delta_with_its_adapter(
+    apart: Apart, tmp_path: Path
+) -> None:
+    controller, device = apart.controller, apart.devices["mill"]
+    base = controller.folder / "tiny@1.gguf"
+    german = write_lora_gguf(tmp_path / "german.gguf", base, seed=1, rank=2)
+    apart.publish("german@1", "--kind", "adapter", "--base", "tiny@1", file=german)
+    channel = ("mill/stable", "--selector", "site=mill", "--artifact", "tiny@1", "--adapter", "german@1")
+    controller.at_rest("channel", "set", *channel)
+    device.start()
+    short = apart.export("tiny@1", device, tmp_path / "short", "--with", "german@1", "--valid", "1s")
+    apart.export("tiny@1", device, tmp_path / "trip-1", "--with", "german@1")
+    wait_for(lambda: time.time() > short["expires_at"] + 1, "the bundle does not expire")
+    assert "metadata_expired" in device.run("import", tmp_path / "short", check=False)
+    slot = device.json("import", tmp_path / "trip-1")["slots"]["mill/stable"]
+    assert (slot["state"], slot["active"]) == ("committed", "tiny@1+german@1")
+
+    tuned = tuned_file(base, "tuned.gguf")
+    apart.publish("tuned@1", "--base", "tiny@1", file=tuned)
+    swiss = write_lora_gguf(tmp_path / "swiss.gguf", tuned, seed=2, rank=2)
+    apart.publish("swiss@1", "--kind", "adapter", "--base", "tuned@1", file=swiss)
+    pair = ("--to", "tuned@1", "--adapter", "swiss@1", "--waves", "100%", "--soak", "0s")
+    controller.at_rest("rollout", "create", "mill/stable", *pair)
+    made = apart.export("tuned@1", device, tmp_path / "trip-2", "--with", "swiss@1", "--base", "tiny@1")
+    assert made["chunk_bytes"] < swiss.stat().st_size + base.stat().st_size / 6
+    imported = device.json("import", tmp_path / "trip-2")
+    assert imported["slots"]["mill/stable"]["active"] == "tuned@1+swiss@1"
+    assert imported["chunk_bytes"] <= made["chunk_bytes"]

@@ -22,7 +22,7 @@ from skerry_agent.trust import FilesSource, FleetTargets, TrustedTime, TrustStor
 from skerry_agent.updates import Network, Traffic, UpdateEngine, UpdateLimits
 from skerry_agent.updates.sources import BundleSource, PatchSource
 from skerry_controller.artifacts.adding import add_artifact
-from skerry_controller.artifacts.building import build_config, build_model
+from skerry_controller.artifacts.building import build_adapter, build_config, build_model
 from skerry_controller.cli.client import ControllerClient
 from skerry_controller.cli.exporting import write_bundle
 from skerry_controller.clock import utc_now
@@ -38,6 +38,7 @@ from skerry_protocol.reported import Inventory
 from skerry_protocol.signing import KeySigner, public_pem
 from support.controller_data import open_keyring, opened_core, operator_http
 from support.fake_health import FakeHealth
+from support.lora_gguf import write_lora_gguf
 from support.publishing import CoreRemote
 from support.registry import LIMITS
 from support.scripted_controller import PlainConnector, new_device_signer
@@ -63,6 +64,15 @@ class Office:
         file = self.folder / f"tiny-{version}.gguf"
         write_tiny_gguf(file, seed=seed, blocks=1, chat_template=CHATML + fix)
         built = build_model(ArtifactRef.parse(f"tiny@{version}"), file)
+        signer = open_keyring(self.made).signer("models")
+        await add_artifact(CoreRemote(self.core), built, file, signer, clock=utc_now)
+        return file
+
+    async def publish_adapter(self, ref: str, base: str, *, seed: int) -> Path:
+        """Publish an adapter for ``tiny@BASE``."""
+        on = self.folder / f"tiny-{base}.gguf"
+        file = write_lora_gguf(self.folder / f"{ref}.gguf", on, seed=seed, rank=2)
+        built = build_adapter(ArtifactRef.parse(ref), file, hashlib.sha256(on.read_bytes()).hexdigest())
         signer = open_keyring(self.made).signer("models")
         await add_artifact(CoreRemote(self.core), built, file, signer, clock=utc_now)
         return file

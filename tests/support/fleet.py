@@ -119,6 +119,10 @@ class Controller:
         """Run ``skerry … --json``."""
         return json.loads(self.run(*arguments, "--json"))
 
+    def at_rest(self, *arguments: str | Path) -> Any:
+        """Run ``skerry … --data … --json``: while the service does not run."""
+        return self.json(*arguments, "--data", self.data)
+
     def enrollment_token(self, *labels: str, uses: int = 1) -> str:
         """A new enrollment token."""
         options = [part for label in labels for part in ("--label", label)]

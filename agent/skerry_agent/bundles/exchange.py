@@ -21,7 +21,8 @@ class Exchange:
     """Implements ``BundleFiles`` for the daemon; the command calls :meth:`turn` for each step.
 
     Steps are JSON: ``{"do": "read", "name": …, "offset": …, "length": …}``, ``{"do": "write", "name": …,
-    "data": base64, "first": …, "last": …}``, ``{"do": "tell", …}``, and in the end ``{"do": "end", …}``.
+    "data": base64, "first": …, "last": …}``, ``{"do": "tell", …}``, and in the end ``{"do": "end", …}``;
+    or ``{"do": "begin"}``, when there is no such import any more.
     """
 
     def __init__(self, limits: ImportLimits) -> None:

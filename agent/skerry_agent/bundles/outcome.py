@@ -19,7 +19,9 @@ def slot_outcome(desired: DesiredState, channel: str, report: SlotReport | None)
     wanted = desired.slots[channel]
     if report is None:
         return "under_way"
-    about = report.target_sha256 == wanted.target.sha256 and report.attempt == wanted.attempt
+    adapters = tuple(adapter.sha256 for adapter in wanted.adapters)
+    about = (report.target_sha256, report.adapters) == (wanted.target.sha256, adapters)
+    about = about and report.attempt == wanted.attempt
     if not about or report.state not in TERMINAL_STATES:
         waits = report.reason is not None and report.reason.code in WAITS_FOR_ITS_TIME
         return "waiting" if about and waits else "under_way"
@@ -66,7 +68,7 @@ def slot_entries(reports: Mapping[str, SlotReport]) -> dict[str, dict[str, Any]]
     return {
         channel: {
             "state": report.state,
-            "active": None if report.active is None else report.active.ref,
+            "active": None if report.active is None else report.active.text,
             "target": report.target_path,
             "bytes_done": report.bytes_done,
             "bytes_total": report.bytes_total,

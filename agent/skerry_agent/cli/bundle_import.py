@@ -65,6 +65,8 @@ def _follow(client: AdminClient, import_id: str, stick: Stick, show: Show) -> di
         step = client.bundle_turn(import_id, status, body)
         if step["do"] == "end":
             return step
+        if step["do"] == "begin":
+            raise WorldError("the daemon was started anew")
         status, body = _do(step, stick, show)
 
 

@@ -77,6 +77,7 @@ class UpdateEngine:
         self._busy = asyncio.Lock()
         self._interrupts: set[str] = set()
         self._downloading: str | None = None
+        self._begins_anew: str | None = None
         self._told = 0.0
         self._considered: GenerationMark | None = None
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -123,8 +124,7 @@ class UpdateEngine:
         Raises:
             DatabaseError: updates.db cannot be used.
         """
-        limits = limits or UpdateLimits()
-        clock = clock or SystemClock()
+        limits, clock = limits or UpdateLimits(), clock or SystemClock()
         starts = starts or Starts(lambda: 0.0, "", clock.monotonic)
         downloader = Downloader([LocalSource(registry), *nearby], network)
         steps = Steps(
@@ -213,7 +213,8 @@ class UpdateEngine:
         self._wake.set()
 
     def hurry(self) -> None:
-        """Somebody at the device asks for it now: no pause holds, and downloads need not begin apart."""
+        """Somebody is there, with chunks perhaps: no pause holds, no download waits for a network."""
+        self._begins_anew = self._downloading
         self._starts.hurry()
         self._pauses.end_all(but=())
         self._wake.set()
@@ -313,6 +314,7 @@ class UpdateEngine:
             on_progress=lambda done, fetched: self._progress(slot, done, fetched),
         )
         self._pauses.end(slot)
+        self._begins_anew = None
         self._downloading = slot if record.state == "downloading" else None
         try:
             step = await self._interruptible(slot, self._steps.run(work))
@@ -343,7 +345,8 @@ class UpdateEngine:
                 if self._downloading is not None:
                     self.changed.set()  # its speed, while a chunk takes long
                 self._wake.clear()
-                pointless = slot in self._interrupts or self._ledger.judge(slot) == "superseded"
+                pointless = slot in {self._begins_anew, *self._interrupts}
+                pointless = pointless or self._ledger.judge(slot) == "superseded"
                 if pointless and self._ledger.records[slot].interruptible:
                     return None
         finally:
@@ -366,8 +369,7 @@ class UpdateEngine:
     async def _recheck(self, record: SlotRecord) -> None:
         """A refusal that may pass: look whether it did."""
         slot, wanted = record.slot, self._ledger.wanted(record.slot)
-        about = wanted is not None and record.is_about(wanted)
-        if wanted is not None and about and await refusal_passed(record, self._registry, self._device):
+        if wanted and record.is_about(wanted) and await refusal_passed(record, self._registry, self._device):
             await self._ledger.move(fresh(slot, wanted, self._ledger.generation, record), Go("wanted"))
             self._pauses.end(slot)
         else:

@@ -229,9 +229,7 @@ def _reported_part(slot: SlotReport | None) -> dict[str, Any]:
         "state": slot.state,
         "about": None if slot.target_path is None else _ref(slot.target_path),
         "reported_attempt": slot.attempt,
-        "active": None
-        if slot.active is None
-        else "+".join((slot.active.ref, *(adapter.ref for adapter in slot.active.adapters))),
+        "active": None if slot.active is None else slot.active.text,
         "active_signed": None if slot.active is None else slot.active.signed,
         "bytes_done": slot.bytes_done,
         "bytes_total": slot.bytes_total,

@@ -66,6 +66,25 @@ async def test_a_download_begins_at_the_device_s_own_moment(world: World, one: P
     assert 0 < pause_s < 600
 
 
+async def asked(world: World, times: int) -> None:
+    async with asyncio.timeout(20):
+        while world.sources[0].calls < times:  # noqa: ASYNC110 - the source counts, and tells nobody
+            await asyncio.sleep(0.005)
+
+
+async def test_somebody_at_the_device_ends_the_waiting_for_a_network(world: World, one: Published) -> None:
+    hold = world.sources[0].hold = asyncio.Event()
+    world.publish(one)
+    await world.start()
+    await world.follow(1, {CHANNEL: one})
+    await asked(world, 1)
+    world.engine.hurry()
+    # The round is cut off, and another begins at once: with a stick, it brings what that has.
+    await asked(world, 2)
+    hold.set()
+    await world.until("committed")
+
+
 async def test_a_refusal_for_room_names_the_bytes_and_ends_when_so_many_more_are_there(
     world: World, one: Published
 ) -> None:
