@@ -21,8 +21,7 @@ class Exchange:
     """Implements ``BundleFiles`` for the daemon; the command calls :meth:`turn` for each step.
 
     Steps are JSON: ``{"do": "read", "name": …, "offset": …, "length": …}``, ``{"do": "write", "name": …,
-    "data": base64, "first": …, "last": …}``, ``{"do": "tell", …}``, and in the end ``{"do": "end", …}``;
-    or ``{"do": "begin"}``, when there is no such import any more.
+    "data": base64, "first": …, "last": …}``, ``{"do": "tell", …}``, and in the end ``{"do": "end", …}``.
     """
 
     def __init__(self, limits: ImportLimits) -> None:

@@ -67,11 +67,10 @@ class ImportSessions:
         """Take the answer to the last step, and give the next.
 
         Raises:
+            UsageError: There is no such import (any more).
             StickError: There is no next step.
         """
-        session = self._current
-        if session is None or session.id != import_id:
-            return {"do": "begin"}  # the agent was started anew meanwhile
+        session = self._session(import_id)
         session.seen_at = time.monotonic()
         return await session.exchange.turn(answer)
 

@@ -50,7 +50,8 @@ def import_bundle(
             except KeyboardInterrupt:
                 client.call("bundle_cancel", import_id=import_id)
                 raise
-            except WorldError:
+            except (WorldError, UsageError):
+                # It went away, or is a new one: either does not know the import.
                 if beginning == _MAX_BEGINNINGS:
                     raise
                 _wait_for_daemon(connect)
@@ -65,8 +66,6 @@ def _follow(client: AdminClient, import_id: str, stick: Stick, show: Show) -> di
         step = client.bundle_turn(import_id, status, body)
         if step["do"] == "end":
             return step
-        if step["do"] == "begin":
-            raise WorldError("the daemon was started anew")
         status, body = _do(step, stick, show)
 
 

@@ -134,9 +134,9 @@ def test_steps_are_done_and_what_cannot_be_done_is_the_answer(folder: Path) -> N
 
 
 def test_a_daemon_that_opens_its_rooms_anew_is_asked_again(folder: Path) -> None:
-    daemon = Daemon(WorldError("the daemon did not answer"), END)
+    daemon = Daemon(WorldError("the daemon did not answer"), UsageError("this import is over"), END)
     assert import_bundle(lambda: daemon, folder, None, lambda _: None) == END
-    assert daemon.begun == 2
+    assert daemon.begun == 3
 
 
 def test_a_daemon_that_goes_away_again_and_again_ends_the_command(folder: Path) -> None:
