@@ -1,11 +1,14 @@
 """The desired state: what one device should run, signed by the director."""
 
+import msgspec
+
 from skerry_protocol.codec import Document, Part, decode, encode
 from skerry_protocol.errors import MalformedError, NameSyntaxError
 from skerry_protocol.generation import Generation
 from skerry_protocol.limits import DEFAULT_LIMITS
 from skerry_protocol.names import Channel, check_device, check_sha256, parse_target_path
 from skerry_protocol.numbers import Whole
+from skerry_protocol.selectors import check_label
 
 
 class TargetRef(Part, frozen=True):
@@ -43,6 +46,7 @@ class DesiredState(Document, frozen=True):
             device sees it, it tries again instead of refusing.
         slots: Channel -> what it should run. A channel that is absent is left alone.
         configs: Config bundles in the order of application; later ones win.
+        labels: The device's labels that variants of these targets ask for; left out when none does.
     """
 
     device: str
@@ -53,6 +57,12 @@ class DesiredState(Document, frozen=True):
     minimum_versions: dict[str, Whole] = {}
     slots: dict[str, DesiredSlot] = {}
     configs: tuple[TargetRef, ...] = ()
+    labels: dict[str, str] | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def own_labels(self) -> dict[str, str]:
+        """The labels, none where they are left out."""
+        return {} if isinstance(self.labels, msgspec.UnsetType) else self.labels
 
 
 def encode_desired(state: DesiredState) -> bytes:
@@ -76,6 +86,8 @@ def decode_desired(payload: bytes) -> DesiredState:
             _check_adapters(channel, slot)
         for target in state.configs:
             _check_target(target, "configs")
+        for key, value in state.own_labels.items():
+            check_label(key, value)
     except NameSyntaxError as error:
         raise MalformedError(f"desired state: {error}") from error
     if len(state.slots) > DEFAULT_LIMITS.max_slots:

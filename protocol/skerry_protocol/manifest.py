@@ -17,8 +17,10 @@ from skerry_protocol.names import ArtifactRef, check_name, check_sha256, check_v
 from skerry_protocol.selectors import Selector
 
 MAX_FILE_BYTES = 1 << 42
-FORMAT_VERSIONS = (1, 2)
-"""2 has what version 1 has, and more to ask of a trial."""
+FORMAT_VERSIONS = (1, 2, 3)
+"""2 has what version 1 has, and more to ask of a trial; 3 lets variants differ in more than their files."""
+MAX_VARIANTS = 16
+MAX_SELECTOR_CHARACTERS = 1024
 
 __all__ = [
     "MAX_ACCEPTANCE_TOKENS",
@@ -52,11 +54,26 @@ class FileEntry(Part, frozen=True):
 class Variant(Part, frozen=True, kw_only=True):
     """The files for the devices that a selector over device facts matches; the first match wins.
 
-    Facts are the device's labels and ``arch`` (``platform.machine()``).
+    What is left out is as the manifest says.
+
+    Attributes:
+        selector: Over the device's facts (``skerry_protocol.device_facts``) and labels; empty is all devices.
+        files: One file.
+        memory_bytes: As in the manifest, of this file.
+        description: What is different from the manifest's description.
+        acceptance: What is asked of devices that get this variant, instead of what the manifest asks.
     """
 
     selector: str = ""
     files: tuple[FileEntry, ...]
+    memory_bytes: int | msgspec.UnsetType = msgspec.UNSET
+    description: dict[str, str | int | float | bool | None] | msgspec.UnsetType = msgspec.UNSET
+    acceptance: Acceptance | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has nothing but files."""
+        return all(v is msgspec.UNSET for v in (self.memory_bytes, self.description, self.acceptance))
 
 
 class Manifest(Document, frozen=True):
@@ -91,10 +108,28 @@ class Manifest(Document, frozen=True):
         """The first variant whose selector matches the device's facts."""
         return next((v for v in self.variants if Selector.parse(v.selector).matches(facts)), None)
 
+    def narrowed(self, variant: Variant) -> "Manifest":
+        """The manifest as a device with this variant reads it: what the variant says in place of its own."""
+        described, asked, need = variant.description, variant.acceptance, variant.memory_bytes
+        return msgspec.structs.replace(
+            self,
+            variants=(variant,),
+            memory_bytes=self.memory_bytes if isinstance(need, msgspec.UnsetType) else need,
+            description=self.description
+            if isinstance(described, msgspec.UnsetType)
+            else {**self.description, **described},
+            acceptance=self.acceptance if isinstance(asked, msgspec.UnsetType) else asked,
+        )
+
+    @property
+    def format_version(self) -> int:
+        """The least version of the format that holds this."""
+        return self.acceptance.format_version if all(v.is_plain for v in self.variants) else 3
+
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """The manifest as the JSON that becomes the target, in the least format version that can hold it."""
-    return encode(msgspec.structs.replace(manifest, v=manifest.acceptance.format_version))
+    return encode(msgspec.structs.replace(manifest, v=manifest.format_version))
 
 
 def decode_manifest(data: bytes) -> Manifest:
@@ -116,14 +151,15 @@ def decode_manifest(data: bytes) -> Manifest:
     _check_base(manifest)
     for entry in _files(manifest):
         _check_file(entry, manifest)
-    if manifest.v < manifest.acceptance.format_version:
+    if manifest.v < manifest.format_version:
         raise MalformedError(
             f"manifest {manifest.ref}: format version {manifest.v} cannot ask this of a trial;"
-            f" version {manifest.acceptance.format_version} can"
+            f" version {manifest.format_version} can"
         )
-    problem = acceptance_problem(manifest.acceptance)
-    if problem is not None:
-        raise MalformedError(f"manifest {manifest.ref}: acceptance: {problem}")
+    for asked in (manifest.acceptance, *(manifest.narrowed(each).acceptance for each in manifest.variants)):
+        problem = acceptance_problem(asked)
+        if problem is not None:
+            raise MalformedError(f"manifest {manifest.ref}: acceptance: {problem}")
     return manifest
 
 
@@ -141,7 +177,13 @@ def _check_base(manifest: Manifest) -> None:
 def _files(manifest: Manifest) -> Iterator[FileEntry]:
     if not manifest.variants:
         raise MalformedError(f"manifest {manifest.ref}: no variants")
+    if len(manifest.variants) > MAX_VARIANTS:
+        raise MalformedError(
+            f"manifest {manifest.ref}: {len(manifest.variants)} variants, {MAX_VARIANTS} allowed"
+        )
     for variant in manifest.variants:
+        if len(variant.selector) > MAX_SELECTOR_CHARACTERS:
+            raise MalformedError(f"manifest {manifest.ref}: a selector of {len(variant.selector)} characters")
         if len(variant.files) != 1:
             raise MalformedError(
                 f"manifest {manifest.ref}: a variant has {len(variant.files)} files, not one"

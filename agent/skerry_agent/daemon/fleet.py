@@ -132,6 +132,7 @@ async def open_fleet(
     targets = FleetTargets(trust, link)
     trier = RunnerTrier(local.pool, lambda: _active_files(local), Perplexities(local.state.measurements))
     network = open_network(local, link, identity.device)
+    inventory = read_inventory(local.state.root)
     engine = await UpdateEngine.open(
         local.state.updates,
         local.registry,
@@ -144,6 +145,7 @@ async def open_fleet(
         ],
         trier=trier,
         device=LinuxDevice(
+            inventory=inventory,
             memory=local.pool.room_for,
             cache_tokens=lambda trained: cache_tokens(
                 runner_options(local.settings.runtime, local.state.prefixes), trained
@@ -168,7 +170,7 @@ async def open_fleet(
                 events=local.outbox,
             )
         )
-        yield _assemble(local, identity, trust, engine, configs, link, bundle)
+        yield _assemble(local, identity, trust, engine, configs, link, bundle, inventory)
     finally:
         await engine.close()
 
@@ -181,9 +183,8 @@ def _assemble(
     configs: ConfigFollower,
     link: ControllerLink,
     bundle: BundleSource,
+    inventory: Inventory,
 ) -> FleetDevice:
-    inventory = read_inventory(local.state.root)
-
     async def roll_back(arguments: Mapping[str, str]) -> CommandOutcome:
         await engine.rollback(arguments.get("slot", ""))
         return CommandOutcome(ok=True, message="rolled back")

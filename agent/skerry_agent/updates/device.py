@@ -1,10 +1,10 @@
-"""The real device: its architecture, labels, and the memory that a model could have."""
+"""The real device: what it is, and the memory that a model could have."""
 
-import platform
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from skerry_protocol.reported import Reason
+from skerry_protocol.device_facts import device_facts
+from skerry_protocol.reported import Inventory, Reason
 
 
 class LinuxDevice:
@@ -13,7 +13,7 @@ class LinuxDevice:
     Args:
         memory: Memory that a model could have in the place of a digest, in bytes (``ModelPool.room_for``).
         cache_tokens: Cells of the KV cache, from the longest context that a model was trained for.
-        labels: The device's labels, asked anew each time.
+        inventory: What the machine is.
         library: Why llama.cpp cannot run an architecture (``LlamaLibrary.problem``).
         cpuinfo: Where the kernel describes the processor.
     """
@@ -23,7 +23,7 @@ class LinuxDevice:
         *,
         memory: Callable[[str | None], int],
         cache_tokens: Callable[[int], int],
-        labels: Callable[[], Mapping[str, str]] = dict,
+        inventory: Inventory,
         library: Callable[[str], Awaitable[Reason | None]],
         cpuinfo: Path = Path("/proc/cpuinfo"),
     ) -> None:
@@ -31,11 +31,17 @@ class LinuxDevice:
         self._cpuinfo = cpuinfo
         self._memory = memory
         self._cache_tokens = cache_tokens
-        self._labels = labels
+        self._inventory = inventory
 
     def facts(self) -> Mapping[str, str]:
-        """Labels, and ``arch`` as ``platform.machine()`` gives it."""
-        return {**self._labels(), "arch": platform.machine()}
+        """What the machine is, in the words of selectors."""
+        return device_facts(
+            arch=self._inventory.arch,
+            processor=self._inventory.cpu_model,
+            cores=self._inventory.cpu_count,
+            memory_bytes=self._inventory.memory_bytes,
+            features=self.cpu_features(),
+        )
 
     def model_memory_bytes(self, replaces: str | None) -> int:
         """Memory that a model could have in the place of this digest, with all unloaded that may be."""

@@ -15,6 +15,7 @@ from skerry_agent.database import DatabaseError
 from skerry_agent.events import EventSink
 from skerry_agent.registry import Registry, Slot
 from skerry_agent.updates.download import Downloader
+from skerry_agent.updates.labelled import LabelledDevice
 from skerry_agent.updates.ledger import Ledger
 from skerry_agent.updates.limits import UpdateLimits
 from skerry_agent.updates.network import Network
@@ -55,7 +56,7 @@ class UpdateEngine:
         steps: Steps,
         *,
         events: EventSink,
-        device: DeviceView,
+        device: LabelledDevice,
         network: Network,
         starts: Starts,
         pauses: Pauses,
@@ -125,15 +126,14 @@ class UpdateEngine:
             DatabaseError: updates.db cannot be used.
         """
         limits, clock = limits or UpdateLimits(), clock or SystemClock()
-        starts = starts or Starts(lambda: 0.0, "", clock.monotonic)
-        downloader = Downloader([LocalSource(registry), *nearby], network)
+        starts, labelled = starts or Starts(lambda: 0.0, "", clock.monotonic), LabelledDevice(device)
         steps = Steps(
             registry,
             targets=targets,
-            downloader=downloader,
+            downloader=Downloader([LocalSource(registry), *nearby], network),
             starts=starts,
             trier=trier,
-            device=device,
+            device=labelled,
             health=health,
             clock=clock,
             limits=limits,
@@ -145,7 +145,7 @@ class UpdateEngine:
             registry,
             steps,
             events=events,
-            device=device,
+            device=labelled,
             network=network,
             starts=starts,
             pauses=Pauses(clock, wall, limits, uniform),

@@ -9,8 +9,8 @@ from skerry_agent.database import DatabaseError
 from skerry_agent.events import EventSink
 from skerry_agent.registry import Registry, Slot, SlotError
 from skerry_agent.updates.announcing import announce
+from skerry_agent.updates.labelled import LabelledDevice
 from skerry_agent.updates.limits import UpdateLimits
-from skerry_agent.updates.ports import DeviceView
 from skerry_agent.updates.record import SlotRecord, fresh, judge, verdict_key
 from skerry_agent.updates.soaking import superseded
 from skerry_agent.updates.step import Go, file_sha256, why
@@ -38,7 +38,7 @@ class Ledger:
         registry: Registry,
         *,
         events: EventSink,
-        device: DeviceView,
+        device: LabelledDevice,
         limits: UpdateLimits,
     ) -> None:
         self.changed = asyncio.Event()
@@ -56,6 +56,7 @@ class Ledger:
         """Take a desired state."""
         await self._store.put_desired(desired, mark)
         self.desired, self.mark = desired, mark
+        self._device.labels = desired.own_labels
         self.changed.set()
 
     def wanted(self, slot: str) -> DesiredSlot | None:
@@ -195,6 +196,8 @@ class Ledger:
         """Take up what is stored. What was under way is gone on with, or ended when it loops."""
         stored = await self._store.load()
         self.desired, self.mark = stored.desired, stored.mark
+        if self.desired is not None:
+            self._device.labels = self.desired.own_labels
         self.records, self._verdicts = stored.records, stored.verdicts
         for record in list(self.records.values()):
             await self._tell(record)

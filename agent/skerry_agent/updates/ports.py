@@ -140,7 +140,7 @@ class DeviceView(Protocol):
     """Facts of this device that decide on variants and fit."""
 
     def facts(self) -> Mapping[str, str]:
-        """Labels, and ``arch`` as ``platform.machine()`` gives it."""
+        """What the machine is, in the words of selectors (``skerry_protocol.device_facts``)."""
 
     def model_memory_bytes(self, replaces: str | None) -> int:
         """Memory that a model could have in the place of this digest, with all unloaded that may be."""

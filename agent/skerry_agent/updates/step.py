@@ -111,11 +111,13 @@ class CannotGoOnError(AgentError):
 def find_file(
     work: Work, facts: Mapping[str, str], limits: UpdateLimits
 ) -> tuple[Manifest, FileEntry | Reason] | None:
-    """The manifest and the file that it gives this device, or why it gives none; None when it is lost."""
+    """The manifest as this device reads it, and its file, or why it gives none; None when it is lost."""
     if work.manifest is None:
         return None
     manifest = decode_manifest(work.manifest)
-    return manifest, fit.choose_file(manifest, facts, limits)
+    variant = manifest.variant_for(facts)
+    own = manifest if variant is None else manifest.narrowed(variant)
+    return own, fit.choose_file(manifest, facts, limits)
 
 
 def require_file(work: Work, facts: Mapping[str, str], limits: UpdateLimits) -> tuple[Manifest, FileEntry]:

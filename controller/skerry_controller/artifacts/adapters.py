@@ -2,8 +2,7 @@
 
 import asyncio
 
-from sqlalchemy import select
-
+from skerry_controller.artifacts.usage import find_with_file
 from skerry_controller.blobs import BlobStore
 from skerry_controller.database import ArtifactRow, Database
 from skerry_controller.errors import NotFoundError, PeerError
@@ -22,25 +21,22 @@ async def check_adapter(row: ArtifactRow, database: Database, blobs: BlobStore) 
         NotFoundError: No published model has the file that it was made for.
         PeerError: Its header is unusable, or does not fit the base.
     """
-    if row.kind != "adapter" or row.file_sha256 is None:
+    if row.kind != "adapter":
         return
     base_sha256 = str(row.description["base_sha256"])
-    query = select(ArtifactRow).where(
-        ArtifactRow.file_sha256 == base_sha256,
-        ArtifactRow.kind == "model",
-        ArtifactRow.withdrawn_at.is_(None),
-    )
     async with database.session() as session:
-        base = await session.scalar(query)
+        base = await find_with_file(session, base_sha256, kind="model")
     if base is None:
         raise NotFoundError(
             f"the base of {row.name}@{row.version}, the model file {base_sha256}, is not published:"
             " add it first"
         )
     try:
-        header = await _header(blobs, row.file_sha256)
-        check_adapter_header(header)
-        check_adapter_fits(header, await _header(blobs, base_sha256))
+        base_header = await _header(blobs, base_sha256)
+        for file in row.files:
+            header = await _header(blobs, file.sha256)
+            check_adapter_header(header)
+            check_adapter_fits(header, base_header)
     except ModelFileError as error:
         raise PeerError(f"{row.name}@{row.version} on {base.name}@{base.version}: {error}") from error
 

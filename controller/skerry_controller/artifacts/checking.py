@@ -2,7 +2,7 @@
 
 import hashlib
 
-from skerry_controller.database import ArtifactRow
+from skerry_controller.database import ArtifactFileRow, ArtifactRow
 from skerry_controller.errors import PeerError
 from skerry_protocol.config_bundle import decode_config_bundle
 from skerry_protocol.errors import ProtocolError
@@ -33,9 +33,7 @@ def describe_target(path: str, content: bytes) -> ArtifactRow:
 
 def _model_row(content: bytes) -> ArtifactRow:
     manifest = decode_manifest(content)
-    if len(manifest.variants) != 1:
-        raise PeerError(f"{manifest.ref} has {len(manifest.variants)} variants; this controller stores one")
-    file = manifest.variants[0].files[0]
+    file = manifest.variants[-1].files[0]
     facts = {
         **manifest.description,
         "parameter_class": manifest.parameter_class,
@@ -51,6 +49,15 @@ def _model_row(content: bytes) -> ArtifactRow:
         file_length=file.length,
         license=manifest.license,
         description=facts,
+        files=[
+            ArtifactFileRow(
+                position=position,
+                selector=variant.selector,
+                sha256=variant.files[0].sha256,
+                length=variant.files[0].length,
+            )
+            for position, variant in enumerate(manifest.variants)
+        ],
     )
 
 

@@ -17,8 +17,16 @@ router = APIRouter(prefix="/artifacts", tags=["artifacts"])
 Artifacts = Annotated[ArtifactService, Depends(provide(ArtifactService))]
 
 
+class FileBody(BaseModel):
+    """The file for the devices that the selector matches, if none before it does."""
+
+    selector: str
+    sha256: str
+    length: int
+
+
 class ArtifactBody(BaseModel):
-    """A published artifact. Lengths in bytes; file fields are null for config bundles."""
+    """A published artifact. Lengths in bytes; file fields are null for bundles, else of the last of files."""
 
     name: str
     version: str
@@ -28,6 +36,7 @@ class ArtifactBody(BaseModel):
     target_length: int
     file_sha256: str | None
     file_length: int | None
+    files: list[FileBody]
     license: str | None
     description: dict[str, Any]
     published_at: datetime
@@ -115,6 +124,7 @@ def _fields(info: ArtifactInfo) -> dict[str, Any]:
         "target_length": info.target_length,
         "file_sha256": info.file_sha256,
         "file_length": info.file_length,
+        "files": [FileBody(**asdict(file)) for file in info.files],
         "license": info.license,
         "description": dict(info.description),
         "published_at": info.published_at,

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from skerry_controller.artifacts.adapters import check_adapter
 from skerry_controller.artifacts.checking import describe_target
-from skerry_controller.artifacts.usage import check_unused
+from skerry_controller.artifacts.usage import check_unused, find_with_file
 from skerry_controller.audit import note
 from skerry_controller.blobs import BlobStore
 from skerry_controller.clock import Clock
@@ -34,8 +34,20 @@ _ARTIFACT_ROLES: tuple[TargetsRole, ...] = ("models", "configs")
 
 
 @dataclass(frozen=True, slots=True)
+class FileInfo:
+    """The file of one variant: for the devices that the selector matches, if none before it does."""
+
+    selector: str
+    sha256: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactInfo:
-    """One published artifact. Lengths in bytes; file fields are None for config bundles."""
+    """One published artifact. Lengths in bytes; file fields are None for config bundles.
+
+    ``files`` has all variants; the other file fields are of the last one.
+    """
 
     ref: ArtifactRef
     kind: str
@@ -44,6 +56,7 @@ class ArtifactInfo:
     target_length: int
     file_sha256: str | None
     file_length: int | None
+    files: tuple[FileInfo, ...]
     license: str | None
     description: Mapping[str, Any]
     published_at: datetime
@@ -154,24 +167,24 @@ class ArtifactService:
         """
         row = await self._row(ref)
         results = [await self._verify_target(row)]
-        if row.file_sha256 is not None:
-            results.append(await self._verify_file("file", row.file_sha256, row.file_length or 0))
-            for delta in await self.deltas(ref):
-                whose = f"delta from {', '.join(delta.bases) or delta.base_sha256 or 'nothing'}"
-                results.append(await self._verify_file(whose, delta.pack_sha256, delta.pack_length))
+        for file in row.files:
+            which = f"file for {file.selector}" if file.selector else "file"
+            results.append(await self._verify_file(which, file.sha256, file.length))
+        for delta in await self.deltas(ref):
+            whose = f"delta from {', '.join(delta.bases) or delta.base_sha256 or 'nothing'}"
+            results.append(await self._verify_file(whose, delta.pack_sha256, delta.pack_length))
         return results
 
     async def deltas(self, ref: ArtifactRef) -> Sequence[DeltaInfo]:
-        """What makes the artifact's file cheaper to fetch.
+        """What makes the artifact's files cheaper to fetch.
 
         Raises:
             NotFoundError: There is no such artifact.
         """
         row = await self._row(ref)
-        if row.file_sha256 is None:
-            return []
+        files = dict.fromkeys(file.sha256 for file in row.files)
         async with self._database.session() as session:
-            return await find_deltas(session, row.file_sha256)
+            return [delta for sha256 in files for delta in await find_deltas(session, sha256)]
 
     async def remove(self, ref: ArtifactRef, *, actor: str) -> None:
         """Withdraw an artifact that nothing uses: its file is deleted, its name and version stay taken.
@@ -191,14 +204,11 @@ class ArtifactService:
             await check_unused(session, row.target_path, ref)
             row.withdrawn_at = now
             note(session, at=now, actor=actor, action="artifact_removed", subject=str(ref))
-            shared = await session.scalar(
-                select(ArtifactRow.target_path).where(
-                    ArtifactRow.file_sha256 == row.file_sha256, ArtifactRow.withdrawn_at.is_(None)
-                )
-            )
+            await session.flush()
             gone: list[str] = []
-            if row.file_sha256 is not None and shared is None:
-                gone = [row.file_sha256, *await withdraw_deltas(session, row.file_sha256, now)]
+            for sha256 in dict.fromkeys(file.sha256 for file in row.files):
+                if await find_with_file(session, sha256) is None:
+                    gone += [sha256, *await withdraw_deltas(session, sha256, now)]
         for sha256 in gone:
             await self._blobs.remove(sha256)
 
@@ -217,18 +227,15 @@ class ArtifactService:
             )
 
     async def _check_blob(self, described: ArtifactRow) -> None:
-        if described.file_sha256 is None:
-            return
-        size = await self._blobs.size(described.file_sha256)
-        if size is None:
-            raise NotFoundError(
-                f"the file {described.file_sha256} of {described.name}@{described.version} is not here: "
-                "upload it first"
-            )
-        if size != described.file_length:
-            raise WorldError(
-                f"the stored file {described.file_sha256} has {size} bytes instead of {described.file_length}"
-            )
+        for file in described.files:
+            size = await self._blobs.size(file.sha256)
+            if size is None:
+                raise NotFoundError(
+                    f"the file {file.sha256} of {described.name}@{described.version} is not here: "
+                    "upload it first"
+                )
+            if size != file.length:
+                raise WorldError(f"the stored file {file.sha256} has {size} bytes instead of {file.length}")
 
     async def _record(self, paths: Sequence[str], *, actor: str, now: datetime) -> None:
         """Store the rows of published targets, from what is published and not from what was sent."""
@@ -290,6 +297,7 @@ def _info(row: ArtifactRow) -> ArtifactInfo:
         target_length=row.target_length,
         file_sha256=row.file_sha256,
         file_length=row.file_length,
+        files=tuple(FileInfo(file.selector, file.sha256, file.length) for file in row.files),
         license=row.license,
         description=row.description,
         published_at=row.published_at,

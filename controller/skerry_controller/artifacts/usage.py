@@ -3,7 +3,14 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from skerry_controller.database import ArtifactRow, AssignmentRow, ChannelRow, ConfigAssignmentRow, RolloutRow
+from skerry_controller.database import (
+    ArtifactFileRow,
+    ArtifactRow,
+    AssignmentRow,
+    ChannelRow,
+    ConfigAssignmentRow,
+    RolloutRow,
+)
 from skerry_controller.errors import ConflictError
 from skerry_protocol.names import ArtifactRef
 
@@ -53,8 +60,24 @@ async def _check_adapter_unused(session: AsyncSession, path: str, ref: ArtifactR
     files = select(ArtifactRow).where(ArtifactRow.withdrawn_at.is_(None))
     published = list(await session.scalars(files))
     mine = next((row for row in published if row.target_path == path), None)
-    if mine is None or mine.kind != "model" or sum(r.file_sha256 == mine.file_sha256 for r in published) > 1:
+    if mine is None or mine.kind != "model":
         return
+    elsewhere = {f.sha256 for r in published if r.kind == "model" and r is not mine for f in r.files}
     for row in published:
-        if row.description.get("base_sha256") == mine.file_sha256:
+        base = row.description.get("base_sha256")
+        if mine.has_file(base) and base not in elsewhere:
             raise ConflictError(f"{ref} is the base of {row.name}@{row.version}: remove that adapter first")
+
+
+async def find_with_file(
+    session: AsyncSession, sha256: str, *, kind: str | None = None
+) -> ArtifactRow | None:
+    """An artifact that has this file in one of its variants, and is not withdrawn."""
+    query = (
+        select(ArtifactRow)
+        .join(ArtifactFileRow, ArtifactFileRow.target_path == ArtifactRow.target_path)
+        .where(ArtifactFileRow.sha256 == sha256, ArtifactRow.withdrawn_at.is_(None))
+    )
+    if kind is not None:
+        query = query.where(ArtifactRow.kind == kind)
+    return await session.scalar(query.order_by(ArtifactRow.published_at).limit(1))

@@ -1,7 +1,7 @@
 """The controller's SQL database: tables, sessions, migrations."""
 
 from skerry_controller.database.access import AdminTokenRow, EnrollmentTokenRow
-from skerry_controller.database.artifacts import ArtifactRow
+from skerry_controller.database.artifacts import ArtifactFileRow, ArtifactRow
 from skerry_controller.database.audit import AuditRow
 from skerry_controller.database.base import Base
 from skerry_controller.database.channels import AssignmentRow, ChannelRow, ConfigAssignmentRow
@@ -13,6 +13,7 @@ from skerry_controller.database.rollouts import RolloutRow
 
 __all__ = [
     "AdminTokenRow",
+    "ArtifactFileRow",
     "ArtifactRow",
     "AssignmentRow",
     "AuditRow",

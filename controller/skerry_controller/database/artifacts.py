@@ -3,8 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, LargeBinary, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import BigInteger, ForeignKey, LargeBinary, String, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from skerry_controller.database.base import Base, Sha256, TargetPath
 
@@ -12,8 +12,9 @@ from skerry_controller.database.base import Base, Sha256, TargetPath
 class ArtifactRow(Base):
     """One artifact. ``content`` is its target (manifest or config bundle), byte for byte.
 
-    ``file_sha256`` and ``file_length`` are those of the blob; ``None`` for config bundles. A withdrawn
-    artifact has no blob any more, but its name and version stay taken.
+    ``files`` are those of its variants, the first match first; ``file_sha256`` and ``file_length`` are of the
+    last one, which serves where no other does; ``None`` for config bundles. A withdrawn artifact has no blobs
+    any more, but its name and version stay taken.
     """
 
     __tablename__ = "artifacts"
@@ -32,3 +33,22 @@ class ArtifactRow(Base):
     description: Mapped[dict[str, Any]]
     published_at: Mapped[datetime]
     withdrawn_at: Mapped[datetime | None]
+    files: Mapped[list["ArtifactFileRow"]] = relationship(
+        lazy="selectin", order_by="ArtifactFileRow.position", cascade="all, delete-orphan"
+    )
+
+    def has_file(self, sha256: object) -> bool:
+        """Whether one of its variants is this file."""
+        return any(file.sha256 == sha256 for file in self.files)
+
+
+class ArtifactFileRow(Base):
+    """The file of one variant of an artifact."""
+
+    __tablename__ = "artifact_files"
+
+    target_path: Mapped[str] = mapped_column(ForeignKey("artifacts.target_path"), primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)
+    selector: Mapped[str] = mapped_column(String(1024))
+    sha256: Mapped[str] = mapped_column(Sha256, index=True)
+    length: Mapped[int] = mapped_column(BigInteger)

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from skerry_controller.blobs import BlobStore
-from skerry_controller.database import ArtifactRow, Database, DeltaRow
+from skerry_controller.database import ArtifactFileRow, ArtifactRow, Database, DeltaRow
 from skerry_controller.errors import NotFoundError, PeerError
 from skerry_protocol.deltas import DeltaIndex, decode_delta_index
 from skerry_protocol.errors import ProtocolError
@@ -60,10 +60,14 @@ async def check_delta(path: str, content: bytes, database: Database, blobs: Blob
     """
     index = _decode(path, content)
     async with database.session() as session:
-        query = select(ArtifactRow.content).where(
-            ArtifactRow.file_sha256 == index.file_sha256,
-            ArtifactRow.name == index.name,
-            ArtifactRow.withdrawn_at.is_(None),
+        query = (
+            select(ArtifactRow.content)
+            .join(ArtifactFileRow, ArtifactFileRow.target_path == ArtifactRow.target_path)
+            .where(
+                ArtifactFileRow.sha256 == index.file_sha256,
+                ArtifactRow.name == index.name,
+                ArtifactRow.withdrawn_at.is_(None),
+            )
         )
         manifest = await session.scalar(query.limit(1))
     if manifest is None:
@@ -72,6 +76,7 @@ async def check_delta(path: str, content: bytes, database: Database, blobs: Blob
         (chunk.offset, chunk.length)
         for variant in decode_manifest(manifest).variants
         for file in variant.files
+        if file.sha256 == index.file_sha256
         for chunk in file.chunks
     }
     if not all((piece.chunk_offset, piece.chunk_length) in chunks for piece in index.pieces):
@@ -128,7 +133,12 @@ async def find_deltas(session: AsyncSession, file_sha256: str) -> Sequence[Delta
 async def _info(session: AsyncSession, row: DeltaRow) -> DeltaInfo:
     bases: list[str] = []
     if row.base_sha256 is not None:
-        query = select(ArtifactRow).where(ArtifactRow.file_sha256 == row.base_sha256)
+        query = (
+            select(ArtifactRow)
+            .join(ArtifactFileRow, ArtifactFileRow.target_path == ArtifactRow.target_path)
+            .where(ArtifactFileRow.sha256 == row.base_sha256)
+            .distinct()
+        )
         bases = [f"{artifact.name}@{artifact.version}" for artifact in await session.scalars(query)]
     return DeltaInfo(
         target_path=row.target_path,

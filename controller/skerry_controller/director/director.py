@@ -1,6 +1,8 @@
 import secrets
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from skerry_controller.clock import Clock
 from skerry_controller.director.settings import DirectorSettings
 from skerry_protocol.commands import Command, encode_command
@@ -40,6 +42,7 @@ class Director:
         slots: Mapping[str, DesiredSlot],
         configs: Sequence[TargetRef],
         minimum_versions: Mapping[str, int],
+        labels: Mapping[str, str] | None = None,
         life_s: int | None = None,
     ) -> tuple[bytes, bytes]:
         """A new desired state: its payload (whose SHA-256 the device reports) and its envelope."""
@@ -54,6 +57,7 @@ class Director:
                 minimum_versions=dict(minimum_versions),
                 slots=dict(slots),
                 configs=tuple(configs),
+                labels=dict(labels) if labels else msgspec.UNSET,
             )
         )
         return payload, self.seal("desired", payload)

@@ -160,7 +160,7 @@ async def find_version(session: AsyncSession, model: str, adapters: Sequence[str
     base = await find_artifact(session, model, kind="model")
     found = [await find_artifact(session, adapter, kind="adapter") for adapter in adapters]
     for adapter in found:
-        if adapter.description.get("base_sha256") != base.file_sha256:
+        if not base.has_file(adapter.description.get("base_sha256")):
             raise UsageError(f"{adapter.name}@{adapter.version} was not made for the file of {model}")
     paths = [adapter.target_path for adapter in found]
     if len(set(paths)) != len(paths) or len(paths) > DEFAULT_LIMITS.max_adapters:

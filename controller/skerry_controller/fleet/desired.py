@@ -8,7 +8,7 @@ aborting a rollout, leaving a channel and joining one need no rewriting of rows.
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -52,11 +52,13 @@ class FleetPlan:
         channels: In any order.
         configs: In the order of application.
         active_rollouts: Ids of rollouts that run or are paused.
+        label_keys: Labels by which a target's variants are told apart, by its path.
     """
 
     channels: Sequence[ChannelView]
     configs: Sequence[ConfigView]
     active_rollouts: Collection[str]
+    label_keys: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ class DesiredContent:
 
     slots: Mapping[str, DesiredSlot]
     configs: tuple[TargetRef, ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Those by which a variant of the slots' targets is chosen."""
 
     @property
     def is_empty(self) -> bool:
@@ -73,8 +77,10 @@ class DesiredContent:
 
     def sha256(self, epoch: int) -> str:
         """Tells whether a new generation is needed."""
+        # Without labels as it was before there were any: nobody gets a new generation for nothing.
+        labels = [dict(sorted(self.labels.items()))] if self.labels else []
         return hashlib.sha256(
-            msgspec.json.encode([epoch, dict(sorted(self.slots.items())), self.configs])
+            msgspec.json.encode([epoch, dict(sorted(self.slots.items())), self.configs, *labels])
         ).hexdigest()
 
 
@@ -97,7 +103,9 @@ def desired_content(
     matching = [config.target for config in plan.configs if config.selector.matches(labels)]
     # A bundle that two selectors give is applied once, at its last place: later ones win.
     configs = tuple(target for place, target in enumerate(matching) if target not in matching[place + 1 :])
-    return DesiredContent(slots, configs)
+    targets = [target.path for slot in slots.values() for target in (slot.target, *slot.adapters)]
+    asked = frozenset[str]().union(*(plan.label_keys.get(path, frozenset()) for path in targets))
+    return DesiredContent(slots, configs, {key: labels[key] for key in sorted(asked & labels.keys())})
 
 
 def slot_for(

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from skerry_controller.database import (
+    ArtifactFileRow,
     ArtifactRow,
     AssignmentRow,
     ChannelRow,
@@ -15,6 +16,7 @@ from skerry_controller.database import (
 )
 from skerry_controller.fleet.desired import AssignmentView, ChannelView, ConfigView, FleetPlan
 from skerry_protocol.desired import TargetRef
+from skerry_protocol.device_facts import is_fact
 from skerry_protocol.selectors import Selector
 
 ACTIVE_ROLLOUT_STATES = ("running", "paused")
@@ -47,7 +49,19 @@ async def load_plan(session: AsyncSession) -> FleetPlan:
         for row in await session.scalars(ordered)
     ]
     active = await session.scalars(select(RolloutRow.id).where(RolloutRow.state.in_(ACTIVE_ROLLOUT_STATES)))
-    return FleetPlan(channels, configs, frozenset(active))
+    return FleetPlan(channels, configs, frozenset(active), await _label_keys(session))
+
+
+async def _label_keys(session: AsyncSession) -> dict[str, frozenset[str]]:
+    """By target path, the keys in its variants' selectors that a device does not know by itself."""
+    query = select(ArtifactFileRow.target_path, ArtifactFileRow.selector).where(
+        ArtifactFileRow.selector != ""
+    )
+    found: dict[str, frozenset[str]] = {}
+    for path, selector in await session.execute(query):
+        keys = {term.key for term in Selector.parse(selector).terms if not is_fact(term.key)}
+        found[path] = found.get(path, frozenset()) | keys
+    return {path: keys for path, keys in found.items() if keys}
 
 
 async def load_assignments(

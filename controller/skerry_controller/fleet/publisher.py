@@ -207,6 +207,7 @@ class DesiredPublisher:
             generation,
             slots=content.slots,
             configs=content.configs,
+            labels=content.labels,
             minimum_versions=_minimum_versions(content, trust.versions),
             life_s=life_s,
         )

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from sqlalchemy import select
 
-from skerry_controller.database import ArtifactRow, Database, DeltaRow
+from skerry_controller.database import ArtifactFileRow, ArtifactRow, Database, DeltaRow
 from skerry_protocol.packing import pack
 
 
@@ -109,8 +109,10 @@ class PublishedBlobs:
         known = self._known.get(sha256)
         if known is not None and now < known[1]:
             return known[0]
-        query = select(ArtifactRow.file_length).where(
-            ArtifactRow.file_sha256 == sha256, ArtifactRow.withdrawn_at.is_(None)
+        query = (
+            select(ArtifactFileRow.length)
+            .join(ArtifactRow, ArtifactRow.target_path == ArtifactFileRow.target_path)
+            .where(ArtifactFileRow.sha256 == sha256, ArtifactRow.withdrawn_at.is_(None))
         )
         async with self._database.session() as session:
             length = await session.scalar(query.limit(1))
