@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from skerry_controller.authorities import Authorities
 from skerry_controller.blobs import FolderBlobStore
-from skerry_controller.database import ArtifactRow, Database, DeviceRow
+from skerry_controller.database import ArtifactFileRow, ArtifactRow, Database, DeviceRow
 from skerry_controller.device_api import Capabilities
 from skerry_controller.director import Director
 from skerry_controller.fleet import FleetSettings
@@ -115,8 +115,10 @@ class House:
             session.add(row)
         return device
 
-    async def add_artifact(self, text: str, kind: str = "model", file: bytes | None = None) -> TargetRef:
-        """A published artifact, as far as the fleet's side looks."""
+    async def add_artifact(
+        self, text: str, kind: str = "model", file: bytes | None = None, *, selector: str = ""
+    ) -> TargetRef:
+        """A published artifact, as far as the fleet's side looks; a selector is that of its only variant."""
         ref = ArtifactRef.parse(text)
         content = b"manifest of " + text.encode()
         target = TargetRef(
@@ -137,6 +139,9 @@ class House:
             file_length=None if file is None else len(file),
             description={},
             published_at=self.clock(),
+            files=[]
+            if file is None or sha256 is None
+            else [ArtifactFileRow(position=0, selector=selector, sha256=sha256, length=len(file))],
         )
         async with self.database.transaction() as session:
             session.add(row)

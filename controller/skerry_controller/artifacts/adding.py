@@ -88,9 +88,11 @@ async def add_artifact(
     if not await check_free(remote, built):
         return Added("unchanged", uploaded=False)
     uploaded = False
-    if built.file_sha256 is not None and await remote.blob_size(built.file_sha256) is None:
-        await remote.upload_blob(built.file_sha256, file)
-        uploaded = True
+    own = [] if built.file_sha256 is None else [(built.file_sha256, file)]
+    for sha256, path in dict([*((each.sha256, each.file) for each in built.further), *own]).items():
+        if await remote.blob_size(sha256) is None:
+            await remote.upload_blob(sha256, path)
+            uploaded = True
     await publish_target(remote, _role(built), built.target_path, built.content, signer, clock=clock)
     return Added("published", uploaded=uploaded)
 

@@ -1,6 +1,6 @@
 """From a file to the target that is signed. Runs where the operator's file is, never in the server."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import msgspec
 
 from skerry_controller.artifacts.mapped_model import mapped_model
 from skerry_controller.artifacts.settings_file import read_settings
+from skerry_controller.artifacts.variants import VariantFile, check_variants
 from skerry_controller.errors import UsageError
 from skerry_protocol.adapter_check import describe_adapter, read_adapter_header
 from skerry_protocol.chunking import ChunkedFile, chunk_file, plan_chunks
@@ -16,7 +17,7 @@ from skerry_protocol.gguf_check import read_model_header
 from skerry_protocol.gguf_header import Buffer, GgufHeader
 from skerry_protocol.limits import DEFAULT_LIMITS
 from skerry_protocol.manifest import Acceptance, Chunk, FileEntry, Manifest, Variant, encode_manifest
-from skerry_protocol.model_description import DEFAULT_CONTEXT_TOKENS, describe_model
+from skerry_protocol.model_description import DEFAULT_CONTEXT_TOKENS, ModelDescription, describe_model
 from skerry_protocol.names import ArtifactRef, target_path
 
 _DESCRIBED = (
@@ -47,6 +48,15 @@ _SPDX = {
 
 
 @dataclass(frozen=True, slots=True)
+class BuiltFile:
+    """A file that belongs to an artifact, and where it is. Lengths in bytes."""
+
+    file: Path
+    sha256: str
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class BuiltArtifact:
     """What will be published.
 
@@ -55,6 +65,7 @@ class BuiltArtifact:
         content: The target: manifest or config bundle.
         file_sha256: The file's hash; None when the target is all there is.
         file_length: The file's length in bytes.
+        further: The files of other variants, which are looked at before it.
     """
 
     ref: ArtifactRef
@@ -63,6 +74,7 @@ class BuiltArtifact:
     content: bytes
     file_sha256: str | None = None
     file_length: int | None = None
+    further: tuple[BuiltFile, ...] = ()
 
 
 def build_model(
@@ -71,6 +83,8 @@ def build_model(
     *,
     acceptance: Acceptance | None = None,
     license_id: str | None = None,
+    selector: str = "",
+    before: Sequence[VariantFile] = (),
     progress: Callable[[int], None] | None = None,
 ) -> BuiltArtifact:
     """Check a GGUF file, cut and hash it, and describe it in a manifest.
@@ -79,30 +93,79 @@ def build_model(
         ref: The artifact's name and version.
         file: The model.
         acceptance: What the model must show on each device; None for a short completion.
-        license_id: Instead of the licence that the file's header gives.
-        progress: Called with the number of bytes hashed so far.
+        license_id: Instead of the licence that the files' headers give.
+        selector: For which devices the file is; empty for all that no variant before it takes.
+        before: Other variants, in the order in which devices look at them.
+        progress: Called with the number of bytes hashed so far, of all files.
 
     Raises:
-        PeerError: The file is no model, is damaged, or would make llama.cpp abort.
-        UsageError: There is no such file.
+        PeerError: A file is no model, is damaged, or would make llama.cpp abort.
+        UsageError: There is no such file, a variant that no device would get, or licences that differ.
     """
-    header, chunked = _read(file, read_model_header, progress)
-    description = describe_model(header)
+    check_variants([*(each.selector for each in before), selector])
+    done = 0
+    read: list[tuple[ModelDescription, ChunkedFile]] = []
+    for path in (*(each.file for each in before), file):
+        header, chunked = _read(path, read_model_header, _further(progress, done))
+        read.append((describe_model(header), chunked))
+        done += chunked.length
+    description, chunked = read[-1]
     manifest = Manifest(
         name=ref.name,
         version=ref.version,
         kind="model",
-        variants=(Variant(files=(_entry(chunked),)),),
-        license=license_id or _licence(description.licence),
+        variants=(Variant(selector=selector, files=(_entry(chunked),)),),
+        license=license_id or _common_licence([described for described, _ in read]),
         parameter_class=description.parameter_class,
-        memory_bytes=description.estimate_memory_bytes(
-            context_tokens=min(DEFAULT_CONTEXT_TOKENS, description.context_length)
-        ),
-        description={name: getattr(description, name) for name in _DESCRIBED},
+        memory_bytes=_memory(description),
+        description=_facts(description),
         acceptance=acceptance or Acceptance(),
     )
+    others = tuple(_variant(manifest, v, *found) for v, found in zip(before, read, strict=False))
+    manifest = msgspec.structs.replace(manifest, variants=others + manifest.variants)
     content = _bounded(encode_manifest(manifest), ref)
-    return BuiltArtifact(ref, "model", target_path("model", ref), content, chunked.sha256, chunked.length)
+    further = tuple(
+        BuiltFile(v.file, found.sha256, found.length) for v, (_, found) in zip(before, read, strict=False)
+    )
+    path_of_target = target_path("model", ref)
+    return BuiltArtifact(ref, "model", path_of_target, content, chunked.sha256, chunked.length, further)
+
+
+def _variant(
+    manifest: Manifest, variant: VariantFile, described: ModelDescription, chunked: ChunkedFile
+) -> Variant:
+    """A variant with what is different from the manifest's own."""
+    memory, facts = _memory(described), _facts(described)
+    different = {key: value for key, value in facts.items() if manifest.description[key] != value}
+    return Variant(
+        selector=variant.selector,
+        files=(_entry(chunked),),
+        memory_bytes=msgspec.UNSET if memory == manifest.memory_bytes else memory,
+        description=different or msgspec.UNSET,
+        acceptance=msgspec.UNSET if variant.acceptance in (None, manifest.acceptance) else variant.acceptance,
+    )
+
+
+def _memory(description: ModelDescription) -> int:
+    context = min(DEFAULT_CONTEXT_TOKENS, description.context_length)
+    return description.estimate_memory_bytes(context_tokens=context)
+
+
+def _facts(description: ModelDescription) -> dict[str, str | int | float | bool | None]:
+    return {name: getattr(description, name) for name in _DESCRIBED}
+
+
+def _common_licence(descriptions: Sequence[ModelDescription]) -> str | None:
+    stated = {_licence(each.licence) for each in descriptions}
+    if len(stated) > 1:
+        named = ", ".join(sorted(str(each or "none") for each in stated))
+        raise UsageError(f"the variants' files state different licences ({named}): give one with --license")
+    return stated.pop()
+
+
+def _further(progress: Callable[[int], None] | None, before: int) -> Callable[[int], None] | None:
+    """Progress of a file after others that are done."""
+    return None if progress is None else lambda done: progress(before + done)
 
 
 def build_adapter(

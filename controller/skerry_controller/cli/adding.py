@@ -2,8 +2,9 @@
 
 import asyncio
 import hashlib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ from securesystemslib.signer import Signer
 from skerry_controller.artifacts.adding import Added, add_artifact
 from skerry_controller.artifacts.building import BuiltArtifact, build_adapter, build_config, build_model
 from skerry_controller.artifacts.settings_file import read_acceptance
+from skerry_controller.artifacts.variants import VariantFile, parse_variant
 from skerry_controller.cli.client import ControllerClient, work
 from skerry_controller.cli.output import transfer_bar
 from skerry_controller.cli.profile import load_profile
@@ -20,19 +22,37 @@ from skerry_controller.cli.secret_input import keyring_passphrase
 from skerry_controller.clock import utc_now
 from skerry_controller.errors import UsageError
 from skerry_controller.keyring import Keyring
+from skerry_protocol.acceptance import Acceptance
 from skerry_protocol.names import ArtifactRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a person asks to publish."""
+    """What a person asks to publish: a file, and before it those for the devices that a selector matches."""
 
     ref: ArtifactRef
     file: Path
+    selector: str = ""
+    variants: tuple[VariantFile, ...] = ()
     kind: Literal["model", "adapter", "config"]
-    acceptance: Path | None = None
+    acceptance: Path | Acceptance | None = None
     license_id: str | None = None
     base: ArtifactRef | None = None
+
+
+def variant_files(file: Path | None, variants: Sequence[str]) -> dict[str, Any]:
+    """The fields of a :class:`Request` for ``[FILE] --variant SELECTOR=FILE…``.
+
+    Raises:
+        UsageError: There is no file at all, or one has another form.
+    """
+    parsed = [parse_variant(text) for text in variants]
+    if file is not None:
+        return {"file": file, "variants": tuple(parsed)}
+    if not parsed:
+        raise UsageError("say which file: NAME@VERSION FILE, or --variant SELECTOR=FILE")
+    *before, last = parsed
+    return {"file": last.file, "selector": last.selector, "variants": tuple(before)}
 
 
 class OperatorKeys:
@@ -66,6 +86,8 @@ def add_file(request: Request, keys: OperatorKeys, data: Path | None) -> dict[st
     """
     if request.ref.local:
         raise UsageError("local/ is for what a person imports on a device: publish it without that prefix")
+    if request.kind != "model" and (request.variants or request.selector):
+        raise UsageError("--variant belongs to models: an adapter is for one file, and a bundle has none")
     if request.base is not None and request.kind == "config":
         raise UsageError("--base belongs to models and adapters, not to config bundles")
     if request.base is None and request.kind == "adapter":
@@ -88,6 +110,7 @@ def add_file(request: Request, keys: OperatorKeys, data: Path | None) -> dict[st
         "target_sha256": hashlib.sha256(built.content).hexdigest(),
         "file_sha256": built.file_sha256,
         "file_length": built.file_length,
+        "variants": len(built.further) + 1,
         **asdict(added),
     }
 
@@ -98,10 +121,11 @@ def verify_artifact(path: str, file: Path | None, data: Path | None) -> list[dic
     async def verify(client: ControllerClient) -> list[dict[str, Any]]:
         results: list[dict[str, Any]] = await client.post(f"{path}/verify", long=True)
         if file is not None:
-            expected = (await client.get(path))["file_sha256"]
+            expected = [each["sha256"] for each in (await client.get(path))["files"]]
             found = await asyncio.to_thread(_hash, file)
-            same = "is the artifact's file" if found == expected else f"has the hash {found}, not {expected}"
-            results.append({"name": "local file", "ok": found == expected, "message": f"{file} {same}"})
+            ok = found in expected
+            same = "is the artifact's file" if ok else f"has the hash {found}, not {' or '.join(expected)}"
+            results.append({"name": "local file", "ok": ok, "message": f"{file} {same}"})
         return results
 
     return work(data, verify)
@@ -123,20 +147,38 @@ def _build(request: Request, base_sha256: str | None) -> BuiltArtifact:
         if request.acceptance or request.license_id:
             raise UsageError("--acceptance and --license belong to models, not to config bundles")
         return build_config(request.ref, request.file)
-    acceptance = None if request.acceptance is None else read_acceptance(request.acceptance)
-    try:
-        length = request.file.stat().st_size
-    except OSError as error:
-        raise UsageError(f"cannot read {request.file}: {error.strerror}") from error
-    with transfer_bar(f"hashing {request.file.name}", length) as progress:
-        build = build_model if base_sha256 is None else partial(build_adapter, base_sha256=base_sha256)
-        return build(
+    acceptance = request.acceptance
+    if isinstance(acceptance, Path):
+        acceptance = read_acceptance(acceptance)
+    if base_sha256 is not None:
+        with transfer_bar(f"hashing {request.file.name}", _length(request.file)) as progress:
+            return build_adapter(
+                request.ref,
+                request.file,
+                base_sha256,
+                acceptance=acceptance,
+                license_id=request.license_id,
+                progress=progress,
+            )
+    files = (*(variant.file for variant in request.variants), request.file)
+    name = request.file.name if len(files) == 1 else f"{len(files)} files"
+    with transfer_bar(f"hashing {name}", sum(map(_length, files))) as progress:
+        return build_model(
             request.ref,
             request.file,
             acceptance=acceptance,
             license_id=request.license_id,
+            selector=request.selector,
+            before=request.variants,
             progress=progress,
         )
+
+
+def _length(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from error
 
 
 def _keys_folder(keys: Path | None) -> Path:

@@ -19,9 +19,18 @@ Name = Annotated[str, typer.Argument(metavar="NAME@VERSION")]
 def add(
     name: Name,
     file: Annotated[
-        Path, typer.Argument(help="A GGUF model or LoRA adapter, or a TOML or JSON file with settings.")
-    ],
+        Path | None,
+        typer.Argument(help="A GGUF model or LoRA adapter, or a TOML or JSON file with settings."),
+    ] = None,
     *,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="SELECTOR=FILE",
+            help="A model for the devices that the selector matches, such as arch=aarch64=small.gguf; may be "
+            "repeated, the first match wins. FILE is for all others.",
+        ),
+    ] = None,
     kind: Annotated[Literal["model", "adapter", "config"], typer.Option(help="What the file is.")] = "model",
     acceptance: Annotated[
         Path | None, typer.Option(help="TOML or JSON with the checks that a model must pass on each device.")
@@ -46,11 +55,16 @@ def add(
 
     ref = ArtifactRef.parse(name)
     base_ref = None if base is None else ArtifactRef.parse(base)
-    from skerry_controller.cli.adding import OperatorKeys, Request, add_file  # noqa: PLC0415 - the same, a mistyped name needs none
+    from skerry_controller.cli.adding import OperatorKeys, Request, add_file, variant_files  # noqa: PLC0415 - the same, a mistyped name needs none
     from skerry_controller.cli.output import print_json, print_line  # noqa: PLC0415 - the same
 
     request = Request(
-        ref=ref, file=file, kind=kind, acceptance=acceptance, license_id=license_id, base=base_ref
+        ref=ref,
+        kind=kind,
+        acceptance=acceptance,
+        license_id=license_id,
+        base=base_ref,
+        **variant_files(file, variant or []),
     )
     operator_keys = OperatorKeys(keys)
     result = add_file(request, operator_keys, data)
@@ -58,7 +72,9 @@ def add(
     if base_ref is not None and offers_delta:
         from skerry_controller.cli.deltas import DeltaRequest, add_delta, describe  # noqa: PLC0415 - the same
 
-        result["delta"] = add_delta(DeltaRequest(ref=ref, base=base_ref, file=file), operator_keys, data)
+        result["delta"] = add_delta(
+            DeltaRequest(ref=ref, base=base_ref, file=request.file), operator_keys, data
+        )
     if as_json:
         print_json(result)
     elif result["outcome"] == "unchanged":
@@ -147,11 +163,12 @@ def show(name: Name, data: Data = None, as_json: AsJson = False) -> None:
         ("target", found["target_path"]),
         ("target sha256", found["target_sha256"]),
     ]
-    if found["file_sha256"]:
-        rows += [
-            ("file", f"{format_bytes(found['file_length'])} in {found['chunk_count']} chunks"),
-            ("file sha256", found["file_sha256"]),
-        ]
+    several = len(found["files"]) > 1
+    for file in found["files"]:
+        whose = f"file for {file['selector'] or 'all others'}" if several else "file"
+        rows += [(whose, format_bytes(file["length"])), (f"{whose}: sha256", file["sha256"])]
+    if found["files"]:
+        rows.append(("chunks", found["chunk_count"]))
     rows += [
         (
             f"delta from {', '.join(delta['bases']) or delta['base_sha256'] or 'nothing'}",

@@ -3,9 +3,12 @@
 import asyncio
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from securesystemslib.signer import Signer
 
 from skerry_controller.blobs.store import MAX_READ_BYTES
 from skerry_controller.cli.adding import OperatorKeys
@@ -17,7 +20,7 @@ from skerry_controller.deltas import BuiltDelta, Version, build_delta
 from skerry_controller.deltas.publishing import publish_delta
 from skerry_controller.errors import PeerError, UsageError, WorldError
 from skerry_protocol.deltas import delta_path
-from skerry_protocol.manifest import FileEntry, decode_manifest
+from skerry_protocol.manifest import FileEntry, Manifest, Variant, decode_manifest
 from skerry_protocol.names import ArtifactRef
 
 
@@ -44,31 +47,83 @@ def add_delta(request: DeltaRequest, keys: OperatorKeys, data: Path | None) -> d
     signer = keys.signer("models")
 
     async def publish(client: ControllerClient) -> dict[str, Any]:
-        entry = await _entry(client, request.ref)
-        base = None if request.base is None else await _entry(client, request.base)
-        path = delta_path(request.ref.name, entry.sha256, base.sha256 if base else None)
-        found: dict[str, Any] = await client.get(f"/artifacts/{request.ref.name}/{request.ref.version}")
-        existing = next((delta for delta in found["deltas"] if delta["target_path"] == path), None)
-        if existing is not None and await client.blob_size(existing["pack_sha256"]) is not None:
-            return _result(request, entry, "unchanged", path, existing["pack_length"], existing["pieces"])
-        with tempfile.TemporaryDirectory(prefix="skerry-delta-") as name:
-            folder = Path(name)
-            new = await _version(client, entry, request.file, folder / "new")
-            old = None if base is None else await _version(client, base, request.base_file, folder / "base")
-            built = await asyncio.to_thread(_build, request.ref, new, old, folder / "pack")
-            if built is None:
-                return _result(request, entry, "useless", path, 0, 0)
-            await publish_delta(ApiRemote(client), built, signer, clock=utc_now)
-            return {
-                **_result(request, entry, "published", path, built.pack_length, built.pieces),
-                "transfer_bytes": built.transfer_bytes,
-            }
+        new = await _manifest(client, request.ref)
+        base = None if request.base is None else await _manifest(client, request.base)
+        pairs = _pairs(new, base)
+        given = await _given(request.file, new)
+        if base is not None:
+            given |= await _given(request.base_file, base)
+        results = [await _publish_one(client, request, pair, given, signer) for pair in pairs]
+        return results[-1] if len(results) == 1 else {**results[-1], "variants": results}
 
     return work(data, publish)
 
 
+async def _publish_one(
+    client: ControllerClient, request: DeltaRequest, pair: "_Pair", given: Mapping[str, Path], signer: Signer
+) -> dict[str, Any]:
+    entry, base = pair
+    path = delta_path(request.ref.name, entry.sha256, base.sha256 if base else None)
+    found: dict[str, Any] = await client.get(f"/artifacts/{request.ref.name}/{request.ref.version}")
+    existing = next((delta for delta in found["deltas"] if delta["target_path"] == path), None)
+    if existing is not None and await client.blob_size(existing["pack_sha256"]) is not None:
+        return _result(request, entry, "unchanged", path, existing["pack_length"], existing["pieces"])
+    with tempfile.TemporaryDirectory(prefix="skerry-delta-") as name:
+        folder = Path(name)
+        new = await _version(client, entry, given, folder / "new")
+        old = None if base is None else await _version(client, base, given, folder / "base")
+        built = await asyncio.to_thread(_build, request.ref, new, old, folder / "pack")
+        if built is None:
+            return _result(request, entry, "useless", path, 0, 0)
+        await publish_delta(ApiRemote(client), built, signer, clock=utc_now)
+        return {
+            **_result(request, entry, "published", path, built.pack_length, built.pieces),
+            "transfer_bytes": built.transfer_bytes,
+        }
+
+
+class _Pair(NamedTuple):
+    """The file of a variant, and the one that devices are expected to have."""
+
+    entry: FileEntry
+    base: FileEntry | None
+
+
+def _pairs(new: Manifest, base: Manifest | None) -> list[_Pair]:
+    """Each file of a version with its counterpart: of the same selector, else quantization, else the last."""
+    pairs: dict[_Pair, None] = {}
+    for variant in new.variants:
+        old = None if base is None else _counterpart(new, variant, base).files[0]
+        pairs.setdefault(_Pair(variant.files[0], old))
+    changed = [pair for pair in pairs if pair.base is None or pair.base.sha256 != pair.entry.sha256]
+    return changed or list(pairs)[:1]
+
+
+def _counterpart(new: Manifest, variant: Variant, base: Manifest) -> Variant:
+    kind = new.narrowed(variant).description.get("quantization")
+    same = [each for each in base.variants if each.selector == variant.selector and each.selector]
+    alike = [each for each in base.variants if base.narrowed(each).description.get("quantization") == kind]
+    return next(iter([*same, *alike]), base.variants[-1])
+
+
+async def _given(file: Path | None, version: Manifest) -> dict[str, Path]:
+    """A file that is here, by its digest."""
+    if file is None:
+        return {}
+    sha256 = await asyncio.to_thread(_hash, file)
+    known = [entry.sha256 for variant in version.variants for entry in variant.files]
+    if sha256 not in known:
+        raise PeerError(
+            f"{file} is not the published file {' or '.join(known)} of {version.ref}:"
+            " leave the option out, or correct it"
+        )
+    return {sha256: file}
+
+
 def describe(result: dict[str, Any]) -> str:
-    """The result in a line."""
+    """The result, a line for each variant."""
+    if "variants" in result:
+        return "\n".join(describe(each) for each in result["variants"])
     whose = f"from {result['base']}" if result["base"] else "without a base"
     if result["outcome"] == "useless":
         return f"a delta {whose} to {result['artifact']} would save nothing: none is published"
@@ -96,24 +151,23 @@ def _result(
     }
 
 
-async def _entry(client: ControllerClient, ref: ArtifactRef) -> FileEntry:
+async def _manifest(client: ControllerClient, ref: ArtifactRef) -> Manifest:
     if ref.local:
         raise UsageError(f"{ref} is a device's own: name what is published")
     content = await client.get_bytes(f"/artifacts/{ref.name}/{ref.version}/target")
     # A config bundle is refused as a malformed manifest would be; say it in words that help.
     if b'"variants"' not in content:
         raise UsageError(f"{ref} is no model: deltas are for model files")
-    return decode_manifest(content).variants[0].files[0]
+    return decode_manifest(content)
 
 
-async def _version(client: ControllerClient, entry: FileEntry, file: Path | None, copy: Path) -> Version:
-    """A file with its hash checked: the one that is given, or the controller's."""
+async def _version(
+    client: ControllerClient, entry: FileEntry, given: Mapping[str, Path], copy: Path
+) -> Version:
+    """A file whose hash was checked: the one that is given, or the controller's."""
+    file = given.get(entry.sha256)
     if file is None:
         await _download(client, entry, copy)
-    elif await asyncio.to_thread(_hash, file) != entry.sha256:
-        raise PeerError(
-            f"{file} is not the published file {entry.sha256}: leave the option out, or correct it"
-        )
     return Version(entry, file or copy)
 
 

@@ -100,3 +100,18 @@ def test_adapters_are_part_of_a_version() -> None:
     stale = AssignmentView(ONE, 2, "r-old")
     assert slot_for(here, stale, ()) == DesiredSlot(target=ONE, adapters=(german,), attempt=3)
     assert slot_for(here, stale, ("r-old",)) == DesiredSlot(target=ONE, attempt=2, rollout="r-old")
+
+
+def test_a_device_is_told_the_labels_that_its_variants_ask_for_and_no_others() -> None:
+    plan = FleetPlan([channel()], [], frozenset(), {ONE.path: frozenset({"ring", "size"})})
+    content = desired_content({"site": "lab", "ring": "canary", "secret": "x"}, plan, {})
+    assert content.labels == {"ring": "canary"}
+    changed = desired_content({"site": "lab", "ring": "wide"}, plan, {})
+    assert content.sha256(1) != changed.sha256(1)
+
+
+def test_labels_that_no_variant_asks_for_make_no_new_generation() -> None:
+    plan = FleetPlan([channel()], [], frozenset(), {TWO.path: frozenset({"ring"})})
+    one, other = (desired_content({"site": "lab", "ring": ring}, plan, {}) for ring in ("a", "b"))
+    assert one.labels == {}
+    assert one.sha256(1) == other.sha256(1)
