@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
+import gguf
 import numpy as np
 from numpy.typing import NDArray
 
@@ -76,6 +77,7 @@ def write_checkpoint(
     seed: int = 0,
     shards: int = 1,
     config: Mapping[str, Any] | None = None,
+    tokenizer_of: Path | None = None,
     licence: str | None = "apache-2.0",
 ) -> Path:
     """Write a checkpoint into a new folder.
@@ -86,17 +88,21 @@ def write_checkpoint(
         seed: Of the random weights.
         shards: How many safetensors files; more than one come with an index.
         config: What ``config.json`` has beside or instead.
+        tokenizer_of: A GGUF file of SmolLM2, to have its byte-level BPE tokenizer instead.
         licence: As the model card states it.
     """
     folder.mkdir()
-    vocabulary = pieces()
-    settings = {**_COMMON, **_CONFIGS[layout], "vocab_size": len(vocabulary), **(config or {})}
+    if tokenizer_of is None:
+        size = len(pieces())
+        (folder / "tokenizer.model").write_bytes(sentencepiece(pieces()))
+    else:
+        size = _write_bpe(folder, tokenizer_of)
+    settings = {**_COMMON, **_CONFIGS[layout], "vocab_size": size, **(config or {})}
     (folder / "config.json").write_text(json.dumps(settings), encoding="utf-8")
-    (folder / "tokenizer.model").write_bytes(sentencepiece(vocabulary))
     if licence is not None:
         card = f"---\nlicense: {licence}\nlanguage: [en]\n---\n# A tiny model\n"
         (folder / "README.md").write_text(card, encoding="utf-8")
-    weights = make_weights(layout, len(vocabulary), seed)
+    weights = make_weights(layout, size, seed)
     if shards == 1:
         (folder / "model.safetensors").write_bytes(safetensors(weights))
         return folder
@@ -163,6 +169,37 @@ def safetensors(tensors: Mapping[str, Matrix]) -> bytes:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + b"".join(tensor.tobytes() for tensor in tensors.values())
+
+
+def _write_bpe(folder: Path, model: Path) -> int:
+    """``tokenizer.json`` as the tokenizers package writes SmolLM2's; returns the number of tokens.
+
+    The converter knows tokenizers of this kind by what they make of a text, so an invented one will not do.
+    """
+    reader = gguf.GGUFReader(model)
+
+    def value(name: str) -> list[Any]:
+        field = reader.get_field(f"tokenizer.ggml.{name}")
+        assert field is not None
+        return list(field.contents())
+
+    tokens, kinds = value("tokens"), value("token_type")
+    options = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    added = [{"id": i, "content": tokens[i], **options} for i, kind in enumerate(kinds) if kind == CONTROL]
+    bytes_ = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    digits = {"type": "Digits", "individual_digits": True}
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    tokenizer = {
+        "version": "1.0",
+        "added_tokens": added,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [digits, bytes_]},
+        "decoder": bytes_,
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": value("merges")},
+    }
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    return len(tokens)
 
 
 def sentencepiece(vocabulary: Iterable[tuple[str, int]]) -> bytes:

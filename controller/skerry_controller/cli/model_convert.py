@@ -91,7 +91,7 @@ def _ask(environment: "Environment", *, yes: bool) -> None:
         return
     needed = (
         "llama.cpp's converter is not installed yet: with PyTorch (for the CPU) and transformers it is about "
-        f"{DOWNLOAD_BYTES / 1e6:.0f} MB to download and {DISK_BYTES / 1e9:.1f} GB in {environment.folder}"
+        f"{DOWNLOAD_BYTES / 1e6:.0f} MB to download and {DISK_BYTES / 1e9:.2f} GB in {environment.folder}"
     )
     if yes:
         typer.echo(needed, err=True)

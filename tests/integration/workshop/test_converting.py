@@ -26,6 +26,7 @@ from skerry_controller.workshop.converting import (
 from skerry_controller.workshop.library import Entry, Library
 from skerry_controller.workshop.progress import StoppedError, StopSign
 from support.checkpoints import LAYOUTS, Layout, make_weights, pieces, write_checkpoint
+from support.real_models import NEEDED, SMOLLM2
 
 ALL = os.environ.get("SKERRY_CONVERT_ALL") == "1"
 ENVIRONMENT = Environment(EnvironmentSettings.usual())
@@ -95,6 +96,17 @@ def test_a_checkpoint_becomes_a_model_with_its_weights(
         assert np.abs(by_llama(library, made) - said).max() < 2e-4 * np.abs(said).max()
     else:
         assert np.isfinite(by_llama(library, made)).all()
+
+
+@only_all
+@pytest.mark.parametrize("source", [pytest.param(SMOLLM2.path, marks=NEEDED[SMOLLM2.label])])
+def test_a_byte_level_tokenizer_arrives_as_it_was(library: Library, tmp_path: Path, source: Path) -> None:
+    folder = write_checkpoint(tmp_path / "tiny", "qwen3", tokenizer_of=source)
+    made = convert(library, folder, ENVIRONMENT)
+    before, after = gguf.GGUFReader(source), gguf.GGUFReader(library.path(made))
+    for name in ("model", "pre", "tokens", "token_type", "merges", "eos_token_id"):
+        fields = [reader.get_field(f"tokenizer.ggml.{name}") for reader in (before, after)]
+        assert len({str(field and field.contents()) for field in fields}) == 1, name
 
 
 @only_all
