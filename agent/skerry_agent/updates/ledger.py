@@ -108,6 +108,8 @@ class Ledger:
         if after.in_flight and after.stores > self._limits.max_stores:
             reason = Reason("looped", f"the update took {after.stores} steps without an end")
             after = msgspec.structs.replace(record.after("looped"), reason=reason)
+        if after.state == "going_back" and record.state != "going_back":
+            after = msgspec.structs.replace(after, because=after.reason)
         if record.in_flight and not after.in_flight and after.state != "committed":
             # Before the manifest is forgotten; done again after a crash.
             await self._release(record)
@@ -216,7 +218,11 @@ class Ledger:
                 log.warning("rollback_impossible", slot=record.slot, error=str(error))
             else:
                 return
-        await self.amend(msgspec.structs.replace(record, going_back=False))
+        # The slot was switched: what is missing is the event, and that nothing is under way any more.
+        told = None if slot.held is None else record.state
+        done = msgspec.structs.replace(record, going_back=False, untold=told)
+        await self.amend(done)
+        await self._tell(done)
 
     async def _restart(self, record: SlotRecord) -> None:
         # A long download may take any number of starts, and whoever stops the agent says nothing about the

@@ -38,6 +38,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
         reason: Why it was refused or rolled back; or, while it is under way, what it waits for.
         figures: Measured in the trial.
         untold: The state from which it came to its end, until the event of that end was stored.
+        because: Why it goes back; ``reason`` may be what that waits for.
     """
 
     slot: str
@@ -59,13 +60,20 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
     reason: Reason | None = None
     figures: dict[str, float] = {}
     untold: State | None = None
+    because: Reason | None = None
 
     def after(self, event: Event) -> "SlotRecord":
         """The record in the state that follows an event; what the old state waited for is over."""
         state = next_state(self.state, event)
-        starts = self.starts if state == self.state else 0
+        same = state == self.state
         return msgspec.structs.replace(
-            self, state=state, starts=starts, stores=self.stores + 1, reason=None, stopped=False
+            self,
+            state=state,
+            starts=self.starts if same else 0,
+            stores=self.stores + 1,
+            reason=None,
+            because=self.because if same else None,
+            stopped=False,
         )
 
     def is_about(self, wanted: DesiredSlot) -> bool:

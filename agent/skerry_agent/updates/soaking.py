@@ -97,7 +97,9 @@ class Soaking:
     async def go_back(self, work: Work) -> Step:
         """Let the version before serve again."""
         record = work.record
-        reason = record.reason or Reason("trial_failed", f"{work.target.path} failed its trial")
+        reason = (
+            record.because or record.reason or Reason("trial_failed", f"{work.target.path} failed its trial")
+        )
         self._marks.pop(record.slot, None)
         active = serving(self._registry.slots_now, record.slot)
         if work.record.is_served_by(active):

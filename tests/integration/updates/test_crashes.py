@@ -172,6 +172,8 @@ async def test_a_person_goes_back_and_the_agent_is_killed_meanwhile(
         await world.restart()
         await world.until("committed" if expected == "smol@2" else "rolled_back")
         assert await serving(world) == expected
+    codes = [event["code"] for event in world.events.of("update_rolled_back")]
+    assert set(codes) == (set() if expected == "smol@2" else {"rolled_back_by_hand"})
 
 
 async def test_a_desired_state_is_followed_after_a_restart_without_a_controller(

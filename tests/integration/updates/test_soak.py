@@ -2,6 +2,7 @@
 
 import pytest
 
+from skerry_agent.database import DatabaseFullError
 from skerry_agent.errors import WorldError
 from skerry_agent.runtime import HealthCounts
 from skerry_agent.updates import UpdateLimits
@@ -266,4 +267,25 @@ async def test_another_version_that_a_person_activates_ends_the_soak(
     report = await world.until("rolled_back")
     assert report.reason is not None
     assert report.reason.code == "not_active"
+    assert await serving(world) == "smol@1"
+
+
+async def test_a_disk_that_fails_on_the_way_back_is_what_it_waits_for_and_not_why_it_goes_back(
+    world: World, one: Published, two: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await soaking(world, one, two)
+
+    async def refuse(slot: str, *, held_by: str | None = None) -> None:
+        raise DatabaseFullError(f"no room to switch {slot} for {held_by}")
+
+    monkeypatch.setattr(world.registry, "rollback", refuse)
+    world.health.by_file[two.entry.sha256] = HealthCounts(crashes=3)
+    world.engine.nudge()
+    report = await world.until_true(lambda r: r.reason is not None and r.reason.code == "no_space")
+    assert report.state == "trial"
+    monkeypatch.undo()
+    await world.restart()
+    report = await world.until("rolled_back")
+    assert report.reason is not None
+    assert report.reason.code == "soak_crashes"
     assert await serving(world) == "smol@1"
