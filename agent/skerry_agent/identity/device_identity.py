@@ -8,6 +8,7 @@ that it has signed and not yet delivered, needs two files to change at once, and
 on the same disk. A key that others may know is ended by revoking the device and enrolling it again.
 """
 
+import shutil
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
@@ -193,7 +194,17 @@ def replaced_folder(folder: Path) -> Path:
 
 
 def _finish_swap(folder: Path) -> None:
-    """After a power cut between the two renames of a re-enrollment, the old identity still holds."""
+    """After a power cut between the two renames of a re-enrollment, the old identity still holds.
+
+    After one behind them it does not, and its key has no reason to be here.
+    """
     old = replaced_folder(folder)
-    if old.is_dir() and not folder.exists():
+    if not old.is_dir():
+        return
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        return
+    try:
         old.rename(folder)
+    except OSError as error:
+        raise WorldError(f"cannot give {old} its name {folder.name} again: {error.strerror}") from error

@@ -118,13 +118,16 @@ class VersionFolders:
         """
         with _writing(self._folder):
             make_folder(self._versions)
+            previous: Path | None = None
             try:
                 number = self._current_number()
+                previous = self._versions / str(number)
             except DamagedError:
+                # What lies there was never finished: nothing says that its bytes are on the disk.
                 number = max(self._numbers(), default=0)
             new = self._versions / str(number + 1)
             _remove(new)
-            _write_folder(new, _named(files), previous=self._versions / str(number))
+            _write_folder(new, _named(files), previous=previous)
             fsync_folder(self._versions)
             write_atomic(self._current, f"{number + 1}\n".encode())
         with contextlib.suppress(OSError):  # left-overs cost some space; the next publish tries again

@@ -1,5 +1,6 @@
 """Chunks out of an attached bundle, and what it says when it cannot bring them."""
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import aclosing
 
@@ -112,3 +113,16 @@ async def test_a_wrong_piece_is_a_problem_with_a_place() -> None:
     with pytest.raises(SourceError, match="at 2 of chunks-0001"):
         await pieces_of(source, Chunk(0, 2, "a"), Chunk(2, 1, "b"))
     assert "damaged" in (source.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"), [(b"good", None), (b"evil", "the bytes at 0 of {} are damaged")]
+)
+async def test_bytes_are_damaged_when_they_are_not_and_not_when_whoever_takes_them_fails(
+    content: bytes, problem: str | None
+) -> None:
+    digest = hashlib.sha256(b"good").hexdigest()
+    source = attached(Packs(content), PackedChunk(digest, 1, 0, 4))
+    async with aclosing(source.fetch(FILE, [Chunk(0, 4, digest)])) as chunks:
+        await anext(chunks)  # and then the disk does not take them
+    assert source.problem == (problem and problem.format(pack_name(1)))

@@ -1,6 +1,7 @@
 """Chunks, and pieces of deltas, out of a bundle that is being imported."""
 
 import asyncio
+import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -103,8 +104,9 @@ class BundleSource:
                 try:
                     yield one.wanted, data
                 except GeneratorExit:
-                    # Whoever took it does not go on: most likely, it is not what the manifest says.
-                    opened.problem = _damaged(one)
+                    # Whoever took it does not go on: it is not what the manifest says, or the disk failed.
+                    if hashlib.sha256(data).hexdigest() != one.wanted.sha256:
+                        opened.problem = _damaged(one)
                     raise
         opened.lacking_bytes = sum(chunk.length for chunk in chunks) - sum(one.length for one in found)
 
