@@ -37,7 +37,7 @@ test-convert: setup ## Convert checkpoints of each layout; installs llama.cpp's 
 	@$(PYTHON_BIN) scripts/install_converter.py
 	@SKERRY_CONVERT_ALL=1 $(PYTHON_BIN) -m pytest -q --timeout 600 tests/integration/workshop/test_converting.py
 
-faults: setup ## Kill the agent, cut its power and fail its disk at every operation; ARGS="--sample 200" for less
+faults: setup ## Kill the agent, cut its power and fail its disk all over its stories; ARGS="--sample 200" for less
 	@PYTHONPATH=tests $(PYTHON_BIN) -m faults --workers $(WORKERS) $(ARGS)
 
 lint: setup ## Check style and types

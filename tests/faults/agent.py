@@ -1,185 +1,31 @@
-"""The agent of these walks: the device's real rooms in one process, which tells what it sees over a pipe."""
+"""The agent of these walks: opens the rooms, follows what is wanted, and tells what it sees over a pipe."""
 
 import asyncio
 import hashlib
-import json
 import os
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-import requests
-
-from faults.layer import Layer, Mode
+from faults.carried import take_in
+from faults.enrollment import live_enrolling
+from faults.layer import Layer
+from faults.rooms import HealingClock, House, Rooms, Run, Said, Teller, said
 from faults.stage import Stage, Wanted
-from skerry_agent.configs import ConfigFollower, Settings, settings_for_start
+from skerry_agent.configs import settings_for_start
 from skerry_agent.errors import AgentError
 from skerry_agent.outbox import Outbox
 from skerry_agent.registry import Registry
-from skerry_agent.settings import BUNDLE_SECTIONS, check_bundle
-from skerry_agent.state import StateFolder
-from skerry_agent.trust import FleetTargets, TrustStore
-from skerry_agent.trusted_time import TrustedTime
-from skerry_agent.updates import Network, Traffic, UpdateEngine, UpdateLimits
-from skerry_agent.updates.ports import P
-from skerry_agent.updates.sources import HttpSource
 from skerry_protocol.records import Value
 from skerry_protocol.reported import SlotReport
-from skerry_protocol.requests import Capability
-from support.fake_health import FakeHealth
-from support.metadata_sources import RecordingSource
-from support.registry import LIMITS
-from support.tuf_repository import START
-from support.updates import CHANNEL, FakeDevice, FakeTrier
+from support.updates import CHANNEL
 
 _DEADLINE_S: Final = 30.0
 _BATCH_BYTES: Final = 1 << 20
-
-
-@dataclass(frozen=True)
-class Run:
-    """One life of the agent.
-
-    Attributes:
-        state: Its state folder.
-        url: Where it may fetch chunks from; a digest is added.
-        record: Where the layer writes operations to.
-        mode: What the layer does at operation ``at``.
-        bootstrap: Whether to begin to trust the fleet first.
-    """
-
-    state: str
-    url: str
-    record: str | None = None
-    mode: Mode = "count"
-    at: int = 0
-    failure: int = 0
-    bootstrap: bool = False
-
-
-class Said(NamedTuple):
-    """What a report says."""
-
-    state: str | None = None
-    code: str | None = None
-    message: str | None = None
-
-
-class Teller:
-    """Tells facts over a pipe, one JSON line each: what was told is known, whatever happens next."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def tell(self, fact: str, **data: Any) -> None:
-        line = json.dumps({"fact": fact, **data}).encode() + b"\n"
-        while line:
-            line = line[os.write(self._descriptor, line) :]
-
-
-class HealingClock:
-    """Jumps over pauses. With a fault about, the first pause says why, and ends the fault."""
-
-    def __init__(self, layer: Layer, teller: Teller) -> None:
-        self._layer = layer
-        self._teller = teller
-        self._now = 0.0
-        self.healed = False
-        self.idle = asyncio.Event()
-        self.say: Callable[[], Said] = Said
-
-    def monotonic(self) -> float:
-        return self._now
-
-    async def wait(self, event: asyncio.Event, timeout_s: float | None) -> None:
-        if timeout_s is None:
-            self.idle.set()
-            await event.wait()
-            return
-        await asyncio.sleep(0)
-        if event.is_set():
-            return
-        self._now += timeout_s
-        if self._layer.hits and not self.healed:
-            said = self.say()
-            if said.code != "soaking":
-                self.heal("pause", **said._asdict())
-
-    def heal(self, when: str, **data: Any) -> None:
-        """End the fault."""
-        self.healed = True
-        self._teller.tell("healed", when=when, hits=self._layer.hits, **data)
-        self._layer.heal()
-
-
-class ToldEvents:
-    """The outbox, telling which records it acknowledged as stored."""
-
-    def __init__(self, outbox: Outbox, teller: Teller) -> None:
-        self._outbox = outbox
-        self._teller = teller
-
-    async def emit(self, name: str, /, *, audit: bool = False, **data: Value) -> None:
-        await self._outbox.emit(name, audit=audit, **data)
-        await self._tell(name, data)
-
-    async def sample(self, number: int) -> None:
-        """Take one sample."""
-        self._outbox.add_sample({"number": number})
-        await self._outbox.flush()
-        await self._tell("sample", {"number": float(number)})
-
-    async def _tell(self, name: str, data: dict[str, Value]) -> None:
-        if (await self._outbox.stats()).buffered == 0:
-            self._teller.tell("stored", name=name, data=data)
-
-
-class ToldSource:
-    """The HTTP source, telling which chunks were taken from it: verified and written."""
-
-    name = "http"
-
-    def __init__(self, inner: HttpSource, teller: Teller) -> None:
-        self._inner = inner
-        self._teller = teller
-
-    async def read(self, blob_sha256: str, pieces: Sequence[P]) -> AsyncGenerator[tuple[P, bytes], None]:
-        async for piece, data in self._inner.read(blob_sha256, pieces):
-            yield piece, data
-            self._teller.tell("took", sha256=blob_sha256, offset=piece.offset, length=piece.length)
-
-
-class Addresses:
-    """Gives the one address."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    async def capability(self, sha256: str) -> Capability:
-        return Capability(
-            device="d", request="r", issued_at=0, expires_at=1, sha256=sha256, urls=(f"{self._url}/{sha256}",)
-        )
-
-
-class Healthy:
-    """Takes all settings."""
-
-    async def apply(self, settings: Settings) -> bool:
-        return True
-
-
-@dataclass
-class Rooms:
-    """What is open."""
-
-    outbox: Outbox
-    events: ToldEvents
-    registry: Registry
-    engine: UpdateEngine
-    configs: ConfigFollower
+_ENDS: Final = ("committed", "refused", "rolled_back")
 
 
 @dataclass
@@ -195,13 +41,15 @@ class Agent:
 
     def __post_init__(self) -> None:
         self.clock = HealingClock(self.layer, self.teller)
+        self.clock.holds = self.stage.person is not None and self.run.making is None
 
     async def live(self, wanted: Wanted) -> None:
         """From start to the end of the update. A start that a fault refuses is done again without it."""
+        house = House(self.run, self.stage, self.teller, self.layer, self.clock, self._look)
         while True:
             async with AsyncExitStack() as stack:
                 try:
-                    rooms = await stack.enter_async_context(self._rooms(wanted))
+                    rooms = await stack.enter_async_context(house.opened(wanted))
                 except AgentError as error:
                     if self.clock.healed or not self.layer.hits:
                         raise
@@ -210,81 +58,88 @@ class Agent:
                 await self._follow(rooms, wanted)
                 return
 
-    @asynccontextmanager
-    async def _rooms(self, wanted: Wanted) -> AsyncIterator[Rooms]:
-        state = StateFolder(Path(self.run.state))
-        async with AsyncExitStack() as stack:
-            stack.enter_context(state.locked())
-            settings_for_start(state.configs)
-            time = TrustedTime(state.trusted_time, START.timestamp)
-            outbox = await Outbox.open(state.outbox, clock=time)
-            stack.push_async_callback(outbox.close)
-            events = ToldEvents(outbox, self.teller)
-            registry = await Registry.open(state.registry, limits=LIMITS, events=events)
-            stack.push_async_callback(registry.close)
-            self._look(registry, "start")
-            registry.subscribe(lambda: self._look(registry, "change"))
-            trust = TrustStore(state.trust, time, events=events)
-            source = RecordingSource(wanted.files)
-            if self.run.bootstrap:
-                await trust.bootstrap(self.stage.root, self.stage.root_sha256, source)
-            elif await trust.load() != "loaded":
-                self.teller.tell("wrong", what="the trust state was lost")
-            engine = await self._engine(state, registry, FleetTargets(trust, source), events)
-            stack.push_async_callback(engine.close)
-            configs = ConfigFollower(
-                state.configs,
-                targets=FleetTargets(trust, source),
-                target=Healthy(),
-                validate=check_bundle,
-                allowed_sections=BUNDLE_SECTIONS,
-                events=events,
-                clock=self.clock,
-            )
-            yield Rooms(outbox, events, registry, engine, configs)
-
-    async def _engine(
-        self, state: StateFolder, registry: Registry, targets: FleetTargets, events: ToldEvents
-    ) -> UpdateEngine:
-        traffic, limits = Traffic(), UpdateLimits(progress_s=0.0)
-        http = HttpSource(
-            Addresses(self.run.url),
-            lambda _: requests.Session(),
-            traffic=traffic,
-            monotonic=self.clock.monotonic,
-        )
-        network = Network([ToldSource(http, self.teller)], traffic, events, limits)
-        engine = await UpdateEngine.open(
-            state.updates,
-            registry,
-            targets=targets,
-            network=network,
-            trier=FakeTrier(),
-            events=events,
-            device=FakeDevice(),
-            health=FakeHealth(),
-            clock=self.clock,
-            limits=limits,
-            uniform=lambda: 1.0,
-        )
-        self.clock.say = lambda: _said(engine.reports().get(CHANNEL))
-        return engine
-
     async def _follow(self, rooms: Rooms, wanted: Wanted) -> None:
         await self._sample(rooms)
-        await self._accept(rooms.engine, wanted)
+        await self._accept(rooms, wanted)
         async with asyncio.timeout(_DEADLINE_S), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(rooms.engine.run(), name="engine")
+            if wanted.stick:
+                await self._take_in(rooms)
             report = await self._end(rooms, wanted, running)
             running.cancel()
         await self._acknowledge(rooms.outbox)
         await self._configure(rooms, wanted)
         if self.layer.hits and not self.clock.healed:
-            self.clock.heal("end", **_said(report)._asdict())
+            self.clock.heal("end", **said(report)._asdict())
         await self._sample(rooms)
         await rooms.outbox.flush()
         self._look(rooms.registry, "end")
         await self._tell_end(rooms, report)
+
+    async def _accept(self, rooms: Rooms, wanted: Wanted) -> None:
+        """Take the controller's word; that of a person who wants something else has come already."""
+        other = self.stage.withdrawn
+        if other is not None and rooms.engine.accepted == other.mark:
+            wanted = other
+        if wanted.desired is None or wanted.mark is None:
+            return
+        try:
+            await rooms.engine.follow(wanted.desired, wanted.mark)
+        except AgentError as error:
+            # The controller sends it again.
+            self.clock.heal("follow", message=str(error))
+            await rooms.engine.follow(wanted.desired, wanted.mark)
+
+    async def _take_in(self, rooms: Rooms) -> None:
+        """Import the bundle on the stick; once more when a fault spoiled that."""
+        while True:
+            problem = await take_in(rooms, self.stage, self.run.stick)
+            if problem is None:
+                return
+            if self.clock.healed or not self.layer.hits:
+                self.teller.tell("wrong", what=f"the import failed: {problem}")
+                return
+            self.clock.heal("import", message=problem)
+
+    async def _end(self, rooms: Rooms, wanted: Wanted, running: asyncio.Task[None]) -> SlotReport:
+        """Wait until the update came to an end, and nothing is to be tried again."""
+        withdrawn = self.stage.withdrawn
+        about = wanted if withdrawn is None or self.run.making is not None else withdrawn
+        while True:
+            rooms.engine.changed.clear()
+            report = rooms.engine.reports().get(CHANNEL)
+            if report is not None and report.state == "staged" and self.samples == 1:
+                await self._sample(rooms)
+            if report is not None and self.clock.holds and said(report).code == "soaking":
+                await self._meddle(rooms)
+                continue
+            # An adapter's slot is about its model's manifest.
+            hashes = () if report is None else (report.target_sha256, *report.adapters)
+            if report is not None and about.target.sha256 == hashes[-1]:
+                final = report.state == "committed" or self.clock.idle.is_set()
+                followed = withdrawn is None or about is wanted or rooms.engine.considered == withdrawn.mark
+                if final and followed and report.state in _ENDS:
+                    return report
+            waits = [rooms.engine.changed.wait(), self.clock.idle.wait()]
+            tasks = [running, *(asyncio.ensure_future(wait) for wait in waits)]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks[1:]:
+                task.cancel()
+
+    async def _meddle(self, rooms: Rooms) -> None:
+        """Somebody does what is done in the soak; again, when a fault kept them from it."""
+        other = self.stage.withdrawn
+        try:
+            if other is not None and other.desired is not None and other.mark is not None:
+                await rooms.engine.follow(other.desired, other.mark)
+            else:
+                await rooms.engine.rollback(CHANNEL)
+        except AgentError as error:
+            if self.clock.healed or not self.layer.hits:
+                raise
+            self.clock.heal("person", message=str(error))
+        else:
+            self.clock.holds = False
 
     async def _configure(self, rooms: Rooms, wanted: Wanted) -> None:
         """Follow the config bundles to their end."""
@@ -294,39 +149,17 @@ class Agent:
                 {},
             )
         )
+        targets = () if wanted.desired is None else wanted.desired.configs
         async with asyncio.timeout(_DEADLINE_S), asyncio.TaskGroup() as tasks:
-            rooms.configs.follow(wanted.desired.configs, {})
+            rooms.configs.follow(targets, {})
             running = tasks.create_task(rooms.configs.run(), name="configs")
-            while not all(config.applied for config in rooms.configs.reports()):
+            while not all(
+                config.applied or (config.reason is not None and config.reason.code == "unhealthy")
+                for config in rooms.configs.reports()
+            ):
                 rooms.configs.changed.clear()
                 await rooms.configs.changed.wait()
             running.cancel()
-
-    async def _accept(self, engine: UpdateEngine, wanted: Wanted) -> None:
-        try:
-            await engine.follow(wanted.desired, wanted.mark)
-        except AgentError as error:
-            # The controller sends it again.
-            self.clock.heal("follow", message=str(error))
-            await engine.follow(wanted.desired, wanted.mark)
-
-    async def _end(self, rooms: Rooms, wanted: Wanted, running: asyncio.Task[None]) -> SlotReport:
-        """Wait until the update came to an end, and nothing is to be tried again."""
-        target = wanted.desired.slots[CHANNEL].target
-        while True:
-            rooms.engine.changed.clear()
-            report = rooms.engine.reports().get(CHANNEL)
-            if report is not None and report.target_path == target.path:
-                if report.state == "staged" and self.samples == 1:
-                    await self._sample(rooms)
-                final = report.state == "committed" or self.clock.idle.is_set()
-                if final and report.state in ("committed", "refused", "rolled_back"):
-                    return report
-            waits = [rooms.engine.changed.wait(), self.clock.idle.wait()]
-            tasks = [running, *(asyncio.ensure_future(wait) for wait in waits)]
-            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in tasks[1:]:
-                task.cancel()
 
     async def _sample(self, rooms: Rooms) -> None:
         self.samples += 1
@@ -337,24 +170,27 @@ class Agent:
         try:
             (batch, *_) = await outbox.pending_batches(_BATCH_BYTES)
             for record in batch.records:
-                self.teller.tell("acknowledged", name=record.name, data=record.data)
+                self._acknowledged(record.name, record.data)
             await outbox.acknowledge({batch.stream: batch.covers})
         except AgentError:
             # It will say so again.
             if not self.layer.hits:
                 raise
 
+    def _acknowledged(self, name: str, data: Mapping[str, Value]) -> None:
+        self.teller.tell("acknowledged", name=name, data=data, after=self.layer.count)
+
     def _look(self, registry: Registry, when: str) -> None:
-        """What serves now, and whether its file is what it should be."""
+        """What serves now, and whether its files are what they should be."""
         slot = registry.slots_now.get(CHANNEL)
-        active = slot.active if slot is not None else None
-        whole = (
-            active is not None
-            and not active.broken
-            and active.path.exists()
-            and hashlib.sha256(active.path.read_bytes()).hexdigest() == active.file_sha256
+        pair = slot.serving if slot is not None else None
+        whole = pair is not None and all(
+            not part.broken
+            and part.path.exists()
+            and hashlib.sha256(part.path.read_bytes()).hexdigest() == part.file_sha256
+            for part in pair.parts
         )
-        self.teller.tell("serves", when=when, ref=active.ref if active is not None and whole else None)
+        self.teller.tell("serves", when=when, ref=pair.text if pair is not None and whole else None)
 
     async def _tell_end(self, rooms: Rooms, report: SlotReport) -> None:
         pending = [
@@ -362,22 +198,25 @@ class Agent:
             for batch in await rooms.outbox.pending_batches(_BATCH_BYTES, max_batches=1000)
             for record in batch.records
         ]
-        self.teller.tell("end", pending=pending, operations=self.layer.count, **_said(report)._asdict())
-
-
-def _said(report: SlotReport | None) -> Said:
-    if report is None:
-        return Said()
-    return Said(report.state, *((report.reason.code, report.reason.message) if report.reason else ()))
+        self.teller.tell(
+            "end",
+            pending=pending,
+            operations=self.layer.count,
+            settings=settings_for_start(self.run.state.configs),
+            **said(report)._asdict(),
+        )
 
 
 def live(run: Run, stage: Stage, descriptor: int) -> None:
     """Be the agent, in a process of its own; never raises."""
     teller = Teller(descriptor)
     layer = Layer()
-    wanted = stage.first if run.bootstrap else stage.second
     try:
-        layer.arm(Path(run.state), Path(run.record) if run.record else None, run.mode, run.at, run.failure)
-        asyncio.run(Agent(run, stage, teller, layer).live(wanted))
+        layer.arm(Path(run.root), Path(run.record) if run.record else None, run.mode, run.at, run.failure)
+        if stage.enrolling is not None:
+            asyncio.run(live_enrolling(run, stage, stage.enrolling, teller, layer))
+        else:
+            wanted = stage.needed if run.making is None else stage.before[run.making]
+            asyncio.run(Agent(run, stage, teller, layer).live(wanted))
     except BaseException:  # noqa: BLE001 - whatever it is, the walk shows it
         teller.tell("died", traceback=traceback.format_exc())

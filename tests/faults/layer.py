@@ -7,12 +7,20 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 SOURCE: Final = Path(__file__).with_name("preload.c")
-Mode = Literal["count", "kill", "kill_halfway", "fail_once", "fail_from"]
-_MODES: Final[tuple[Mode, ...]] = ("count", "kill", "kill_halfway", "fail_once", "fail_from")
+Mode = Literal["count", "kill", "kill_halfway", "fail_once", "fail_from", "fail_until_freed"]
+_MODES: Final[tuple[Mode, ...]] = (
+    "count",
+    "kill",
+    "kill_halfway",
+    "fail_once",
+    "fail_from",
+    "fail_until_freed",
+)
 
 
 def build() -> Path:
@@ -52,6 +60,37 @@ def environment() -> Mapping[str, str]:
     tests = str(Path(__file__).resolve().parents[1])  # where the workers' modules are
     paths = os.pathsep.join(filter(None, (tests, os.environ.get("PYTHONPATH"))))
     return {**os.environ, "PYTHONPATH": paths, "LD_PRELOAD": str(build())}
+
+
+@dataclass(frozen=True)
+class Death:
+    """Where a whole process is to die of SIGKILL: at a write to one of its files, or the sync after it.
+
+    Attributes:
+        path: How the file's path ends.
+        bytes: What the write has in it; empty for every write.
+        on: Die when the write is done, or when it was synced.
+        count: At which of them.
+        delay_ms: So much later.
+    """
+
+    path: str
+    bytes: str = ""
+    on: Literal["write", "sync"] = "sync"
+    count: int = 1
+    delay_ms: int = 0
+
+    def environment(self, folder: Path) -> Mapping[str, str]:
+        """What a process finds in its environment that dies there; ``folder`` is its state folder."""
+        return {
+            "LD_PRELOAD": str(build()),
+            "FAULTS_STEP_FOLDER": str(folder.resolve()),
+            "FAULTS_STEP_PATH": self.path,
+            "FAULTS_STEP_BYTES": self.bytes,
+            "FAULTS_STEP_ON": self.on,
+            "FAULTS_STEP_COUNT": str(self.count),
+            "FAULTS_STEP_DELAY_MS": str(self.delay_ms),
+        }
 
 
 class Layer:

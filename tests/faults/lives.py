@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from faults.agent import Run, live
+from faults.agent import live
+from faults.rooms import Run
 from faults.stage import Stage
 
 _DEADLINE_S: Final = 90.0

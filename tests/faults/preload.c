@@ -14,17 +14,19 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PATH_BYTES 4096
 
 enum kind { CREATE = 1, MKDIR, WRITE, TRUNCATE, ALLOCATE, SYNC, RENAME, UNLINK, RMDIR, LINK, MODE };
-enum mode { COUNT, KILL, KILL_HALFWAY, FAIL_ONCE, FAIL_FROM };
+enum mode { COUNT, KILL, KILL_HALFWAY, FAIL_ONCE, FAIL_FROM, FAIL_UNTIL_FREED };
 
 struct operation {
   uint32_t kind;
@@ -41,6 +43,11 @@ static int record = -1;
 static enum mode mode;
 static long at, count, hits;
 static int failure;
+
+/* A step at which the process is to die: see layer.step_environment. */
+static char step_path[256], step_bytes[1024];
+static long step_count, step_delay_ms;
+static int step_on_sync, step_seen;
 
 static int below(const char *path) {
   size_t length = strlen(root);
@@ -80,16 +87,34 @@ static int refuses(enum kind kind) {
   return 1;
 }
 
+/* Whether a failure goes on until it is healed. */
+static int lasts(void) { return mode == FAIL_FROM || mode == FAIL_UNTIL_FREED; }
+
 static void die(void) {
   syscall(SYS_kill, getpid(), SIGKILL);
   for (;;) pause();
+}
+
+static int is_step_file(const char *path) {
+  size_t length = strlen(path), suffix = strlen(step_path);
+  return step_count > 0 && suffix && length >= suffix && strcmp(path + length - suffix, step_path) == 0;
+}
+
+static void step(void) {
+  if (--step_count > 0) return;
+  if (!step_delay_ms) die();
+  struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL};
+  struct itimerspec after = {.it_value = {step_delay_ms / 1000, step_delay_ms % 1000 * 1000000}};
+  timer_t timer;
+  timer_create(CLOCK_MONOTONIC, &event, &timer);
+  timer_settime(timer, 0, &after, NULL);
 }
 
 /* Number an operation; returns the errno with which it is to fail, or 0. Call it with the lock held. */
 static int enter(enum kind kind) {
   count++;
   if (mode == KILL && count == at) die();
-  if ((mode == FAIL_ONCE && count == at) || (mode == FAIL_FROM && count >= at && refuses(kind))) {
+  if ((mode == FAIL_ONCE && count == at) || (lasts() && count >= at && refuses(kind))) {
     hits++;
     return failure;
   }
@@ -124,6 +149,8 @@ static int change(enum kind kind, const char *path, const char *other, long call
   if (!error && done < 0) error = errno;
   append(kind, error, 0, 0, 0, path, other, NULL);
   if (halfway()) die();
+  /* A model file went: there is room again, and nothing is to be said of it. */
+  if (mode == FAIL_UNTIL_FREED && kind == UNLINK && !error && strstr(path, "/files/")) mode = COUNT, hits = 0;
   pthread_mutex_unlock(&lock);
   if (error) errno = error;
   return error ? -1 : 0;
@@ -140,7 +167,7 @@ static int open_at(int folder, const char *name, int flags, mode_t permissions) 
   enum kind kind = there ? TRUNCATE : CREATE;
   int changes = there ? flags & O_TRUNC && status.st_size : flags & O_CREAT;
   int error = changes ? enter(kind) : 0;
-  if (!changes && mode == FAIL_FROM && failure == EROFS && count >= at) error = EROFS, hits++;
+  if (!changes && lasts() && failure == EROFS && count >= at) error = EROFS, hits++;
   int fd = error ? -1 : syscall(SYS_openat, folder, name, flags, permissions);
   if (!error && fd < 0) error = errno;
   if (changes) append(kind, error, fd < 0 ? 0 : inode_of(fd), 0, 0, path, "", NULL);
@@ -183,6 +210,10 @@ static ssize_t write_at(int fd, const void *data, size_t length, off_t offset) {
   if (offset < 0 && done >= 0) offset = lseek(fd, 0, SEEK_CUR) - done;
   append(WRITE, error, inode_of(fd), offset, done < 0 ? 0 : done, path, "", data);
   if (halfway()) die();
+  if (is_step_file(path) && (!*step_bytes || memmem(data, length, step_bytes, strlen(step_bytes)))) {
+    if (step_on_sync) step_seen = 1;
+    else step();
+  }
   pthread_mutex_unlock(&lock);
   if (error) errno = error;
   return done;
@@ -200,6 +231,7 @@ static int on_file(enum kind kind, int fd, off_t offset, off_t length, long call
   if (!error && syscall(call, fd, a, b, c) < 0) error = errno;
   append(kind, error, inode_of(fd), offset, length, path, "", NULL);
   if (halfway()) die();
+  if (kind == SYNC && step_seen && is_step_file(path)) step_seen = 0, step();
   pthread_mutex_unlock(&lock);
   if (error) errno = error;
   return error ? -1 : 0;
@@ -273,7 +305,7 @@ int fchmodat(int folder, const char *name, mode_t m, int flags) {
 int chmod(const char *name, mode_t m) { return fchmodat(AT_FDCWD, name, m, 0); }
 
 /* A full disk says so when it is asked. */
-static int full(void) { return watching() && mode == FAIL_FROM && failure == ENOSPC && hits; }
+static int full(void) { return watching() && lasts() && failure == ENOSPC && hits; }
 #define STATVFS(name, type, structure)                                  \
   int name(type what, struct structure *figures) {                      \
     int (*real)(type, struct structure *) = dlsym(RTLD_NEXT, #name);    \
@@ -298,6 +330,18 @@ int faults_arm(const char *folder, const char *record_path, int new_mode, long n
   count = hits = 0;
   armed = getpid();
   return 0;
+}
+
+/* A process that is started with a step in its environment is watched from its first instruction. */
+__attribute__((constructor)) static void begin(void) {
+  const char *folder = getenv("FAULTS_STEP_FOLDER");
+  if (!folder) return;
+  snprintf(step_path, sizeof step_path, "%s", getenv("FAULTS_STEP_PATH"));
+  snprintf(step_bytes, sizeof step_bytes, "%s", getenv("FAULTS_STEP_BYTES"));
+  step_on_sync = strcmp(getenv("FAULTS_STEP_ON"), "sync") == 0;
+  step_count = atol(getenv("FAULTS_STEP_COUNT"));
+  step_delay_ms = atol(getenv("FAULTS_STEP_DELAY_MS"));
+  faults_arm(folder, "", COUNT, 0, 0);
 }
 long faults_count(void) { return count; }
 long faults_hits(void) { return hits; }

@@ -1,68 +1,131 @@
-"""What is the same for every run: two versions of a model, and a signed repository that lists them."""
+"""What is the same for every run of a story: what is wanted of the device, and all that stands around it."""
 
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, NamedTuple, Self
 
-import msgspec
-
-from skerry_protocol.config_bundle import ConfigBundle, Setting, encode_config_bundle
-from skerry_protocol.desired import DesiredState
+from skerry_protocol.desired import DesiredState, TargetRef
 from skerry_protocol.generation import GenerationMark
-from skerry_protocol.gguf_header import read_gguf_header
-from support.tuf_repository import TufRepository
-from support.updates import CHANNEL, Published, desire, make_model, publish
+from skerry_protocol.manifest import FileEntry
+from support.tuf_repository import START
 
-SETTINGS: Final[dict[str, dict[str, Setting]]] = {"telemetry": {"flush_interval_s": 30.0}}
-"""What the second desired state sets."""
-_KEPT_SHARE: Final = 0.4
-"""So much of the second version's weights is as in the first."""
+DEVICE: Final = "d-" + "a" * 16
+Person = Literal["goes_back", "wants_another"]
+"""What somebody does while a version takes requests on trial: rolls it back at the device, or lets the
+controller want the version before."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the controller wants, and the files of its repository at that time."""
+    """What is wanted of a device.
 
-    desired: DesiredState
-    mark: GenerationMark
+    Attributes:
+        desired: The controller's word; ``None`` where a stick brings it.
+        mark: Its generation.
+        files: The files of the repository at that time.
+        target: The manifest of the slot's model, or of the adapter on it.
+        stick: Files of the bundle that brings it, by name; none where a network does.
+    """
+
+    desired: DesiredState | None
+    mark: GenerationMark | None
     files: Mapping[str, bytes]
-    model: Published
+    target: TargetRef
+    stick: Mapping[str, bytes] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+class Ending(NamedTuple):
+    """How a story ends: state and code of the slot, and what serves then."""
+
+    state: Literal["committed", "rolled_back"]
+    serves: str
+    code: str | None = None
+
+
+class Piece(NamedTuple):
+    """What a chunk is made of: bytes of a blob."""
+
+    chunk_sha256: str
+    blob_sha256: str
+    offset: int
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Enrolling:
+    """A story of its own: a device becomes one of the fleet.
+
+    Attributes:
+        token: What the operator gave.
+        url: The controller.
+        again: It is one already, and takes a new identity.
+    """
+
+    token: str
+    url: str
+    again: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Everything outside of the device. The device follows ``first`` before a run, ``second`` in it."""
+    """Everything outside of the device.
 
-    first: Wanted
-    second: Wanted
+    Attributes:
+        story: Its name.
+        before: What the device follows, in turn, before a run.
+        wanted: What it follows in the run.
+        ending: How that ends.
+        serving: What may serve in the slot meanwhile.
+        root: The fleet's initial root; ``root_sha256`` is its hash.
+        blobs: What the server has, by digest.
+        entries: The model files that are journaled.
+        pieces: What chunks may be made of.
+        person: What somebody does in the soak; ``withdrawn`` is what is wanted then.
+        worse: The new version is slower with real requests.
+        budget_bytes: What the registry may hold; 0 for no bound.
+        gone: Digests of files that have to make room.
+        healthy: Whether the device is well with the fleet's settings.
+        now: Trusted time, Unix seconds.
+        device: Its id; ``device_key`` its key (PEM), where a stick comes.
+        enrolling: The story is that of an enrollment, and nothing else counts but ``root`` and ``now``.
+    """
+
+    story: str
     root: bytes
     root_sha256: str
-
-    @classmethod
-    def build(cls, folder: Path) -> Self:
-        """Make models and repository."""
-        one = publish(make_model(folder, 0), "smol@1")
-        two = publish(_changed(one.data), "smol@2")
-        repository = TufRepository()
-        repository.put_target(one.target.path, one.manifest_bytes)
-        repository.publish("models")
-        first = Wanted(*desire(1, {CHANNEL: one}), dict(repository.files), one)
-        repository.put_target(two.target.path, two.manifest_bytes)
-        bundle = ConfigBundle(name="edge", version="1", settings=SETTINGS)
-        config = repository.put_target("configs/edge/1.json", encode_config_bundle(bundle))
-        repository.publish("models", "configs")
-        desired, mark = desire(2, {CHANNEL: two})
-        second = Wanted(
-            msgspec.structs.replace(desired, configs=(config,)), mark, dict(repository.files), two
-        )
-        return cls(first, second, repository.initial_root, repository.initial_root_sha256)
+    before: tuple[Wanted, ...] = ()
+    wanted: Wanted | None = None
+    ending: Ending = field(default_factory=lambda: Ending("committed", ""))
+    serving: tuple[str, ...] = ()
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+    entries: tuple[FileEntry, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+    person: Person | None = None
+    withdrawn: Wanted | None = None
+    worse: bool = False
+    budget_bytes: int = 0
+    gone: tuple[str, ...] = ()
+    healthy: bool = True
+    now: float = START.timestamp()
+    device: str = DEVICE
+    device_key: str = ""
+    enrolling: Enrolling | None = None
 
     @property
-    def blobs(self) -> dict[str, bytes]:
-        """Model files by digest."""
-        return {wanted.model.entry.sha256: wanted.model.data for wanted in (self.first, self.second)}
+    def needed(self) -> Wanted:
+        """What is followed in the run."""
+        if self.wanted is None:
+            raise TypeError(f"nothing is wanted in the story {self.story}")
+        return self.wanted
+
+    @property
+    def reported(self) -> TargetRef:
+        """The manifest that the slot's last event is about: that of its model."""
+        about = self.withdrawn if self.withdrawn is not None else self.needed
+        slots = {} if about.desired is None else about.desired.slots
+        return next((slot.target for slot in slots.values()), about.target)
 
     def save(self, path: Path) -> None:
         """Write it for other processes of this walk."""
@@ -75,13 +138,3 @@ class Stage:
         if not isinstance(loaded, cls):
             raise TypeError(f"{path} holds no stage")
         return loaded
-
-
-def _changed(data: bytes) -> bytes:
-    """The model with the signs of later weights turned: another model that loads as well."""
-    header = read_gguf_header(data)
-    start = header.data_offset + int((len(data) - header.data_offset) * _KEPT_SHARE)
-    changed = bytearray(data)
-    for position in range(start | 1, len(data), 2):
-        changed[position] ^= 0x80
-    return bytes(changed)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from faults.layer import environment
-from faults.points import KINDS, Point, plan
-from faults.stage import Stage
+from faults.points import Choice, Point, Step, plan
+from faults.stories import STORIES, built
 
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 - folders below it are our own
 OnResult = Callable[[Point, Sequence[str]], object]
@@ -24,28 +25,28 @@ class Outcome:
     """What a walk found.
 
     Attributes:
-        operations: What the undisturbed run does to the disk, in words.
-        counts: Kind of point -> how many were walked.
+        steps: What the undisturbed run of each story does to the disk.
+        counts: Story and kind of point -> how many were walked.
         wrong: What is wrong, by point.
     """
 
-    operations: list[str]
-    counts: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, list[Step]] = field(default_factory=dict)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     wrong: dict[Point, list[str]] = field(default_factory=dict)
 
     def place(self, point: Point) -> str:
-        """The operation at which a point lies."""
-        return self.operations[point.at - 1] if point.at <= len(self.operations) else "the end"
+        """The operation at which a point lies, and what is under way then."""
+        steps = self.steps[point.story]
+        return " ".join(reversed(steps[point.at - 1])) if point.at <= len(steps) else "the end"
 
 
 class _Worker:
     """A worker process. Belongs to one thread."""
 
-    def __init__(self, folder: Path, number: int) -> None:
+    def __init__(self, folder: Path, number: int, stories: Sequence[str]) -> None:
         own = folder / f"worker-{number}"
         own.mkdir()
-        paths = (str(path) for path in (own, folder / "device", folder / "stage"))
-        command = [sys.executable, "-m", "faults.worker", *paths]
+        command = [sys.executable, "-m", "faults.worker", str(own), str(folder / "scenes"), *stories]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(), text=True
         )
@@ -76,47 +77,50 @@ class _Worker:
 
 
 @contextmanager
-def _workers(count: int) -> Iterator[list[_Worker]]:
+def _workers(count: int, stories: Sequence[str]) -> Iterator[list[_Worker]]:
     where = _MEMORY if _MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="skerry-faults-", dir=where) as name:
         folder = Path(name).resolve()
-        Stage.build(folder).save(folder / "stage")
-        workers = [_Worker(folder, 0)]
-        try:
-            installed = workers[0].hear()
-            if installed["wrong"]:
-                raise RuntimeError(f"the device could not be made: {installed['wrong']}")
-            workers += [_Worker(folder, number) for number in range(1, count)]
-            yield workers
-        finally:
-            for worker in workers:
-                worker.close()
+        with built(stories, folder / "scenes"):
+            workers: list[_Worker] = []
+            try:
+                workers.append(_Worker(folder, 0, stories))
+                for story in stories:
+                    made = workers[0].ask({"make": story})
+                    if made["wrong"]:
+                        raise RuntimeError(f"the device of {story} could not be made: {made['wrong']}")
+                workers += [_Worker(folder, number, stories) for number in range(1, count)]
+                yield workers
+            finally:
+                for worker in workers:
+                    worker.close()
 
 
 def walk(
+    choice: Choice,
     *,
     workers: int,
-    kinds: Sequence[str] = KINDS,
-    sample: int = 0,
+    stories: Sequence[str] = STORIES,
     on_begin: Callable[[int], object] = lambda _: None,
     on_result: OnResult = lambda _, __: None,
 ) -> Outcome:
-    """Go to all points of the kinds.
+    """Go to points of stories.
 
     Args:
+        choice: Which points.
         workers: Processes side by side.
-        kinds: Kinds of points, see :data:`faults.points.KINDS`.
-        sample: Only so many of them, evenly spread; 0 for all.
+        stories: Which stories, of :data:`faults.stories.STORIES`.
         on_begin: Told how many there are.
         on_result: Told of each point, from several threads, one at a time.
 
     Raises:
-        RuntimeError: Already the undisturbed run goes wrong.
+        RuntimeError: Already an undisturbed run goes wrong.
     """
-    with _workers(workers) as running:
-        operations = running[0].ask("reference")["operations"]
-        points = plan(operations, kinds, sample)
-        outcome = Outcome(operations)
+    with _workers(workers, stories) as running:
+        outcome = Outcome()
+        for story in stories:
+            outcome.steps[story] = [Step(*step) for step in running[0].ask({"reference": story})["steps"]]
+        points = plan(outcome.steps, choice)
         on_begin(len(points))
         waiting = iter(points)
         lock = threading.Lock()
@@ -131,7 +135,7 @@ def walk(
                         return
                     wrong = worker.ask(asdict(point))["wrong"]
                     with lock:
-                        outcome.counts[point.what] = outcome.counts.get(point.what, 0) + 1
+                        outcome.counts[point.story, point.what] += 1
                         if wrong:
                             outcome.wrong[point] = wrong
                         on_result(point, wrong)
