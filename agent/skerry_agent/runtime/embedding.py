@@ -1,18 +1,16 @@
 """Vectors for texts, in small steps between those of the answers; belongs to the runner process (numpy)."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skerry_agent.runtime.engine_ports import EngineBrokenError
 from skerry_agent.runtime.errors import PromptTooLongError
-from skerry_agent.runtime.failures import failure
 from skerry_agent.runtime.requests import AdapterFile, EmbedRequest, EmbedResult
-from skerry_agent.runtime.wire import Cancelled, Embedded, FromRunner, Progress
+from skerry_agent.runtime.text_queue import TextQueue
+from skerry_agent.runtime.wire import Embedded, FromRunner
 
 Pooling = Literal["mean", "first", "last"]
 Floats = NDArray[np.float32]
@@ -62,61 +60,10 @@ class EmbedJob:
     read: int = 0
 
 
-class Embedder:
-    """Computes one job after another.
+class Embedder(TextQueue[EmbedJob, EmbedModel]):
+    """Computes the vectors of one request after another."""
 
-    Args:
-        open_model: Makes the context when the first job comes; it is closed when there is nothing to do.
-    """
-
-    def __init__(self, open_model: Callable[[], EmbedModel]) -> None:
-        self._open_model = open_model
-        self._model: EmbedModel | None = None
-        self._jobs: deque[EmbedJob] = deque()
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def put(self, job: EmbedJob) -> None:
-        """Add a job at the end."""
-        job.running = True
-        self._jobs.append(job)
-
-    def step(self) -> tuple[EmbedJob, FromRunner] | None:
-        """Compute one piece; return a message about a job, None when there is nothing to do.
-
-        Raises:
-            EngineBrokenError: The process has to end.
-        """
-        if not self._jobs:
-            return None
-        job = self._jobs[0]
-        if job.cancelled:
-            return self._end(job, Cancelled(job.number))
-        try:
-            model = self._model = self._model or self._open_model()
-            self._read(job, model)
-        except EngineBrokenError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
-            return self._end(job, failure(job.number, error))
-        if len(job.done) < len(job.texts):
-            return job, Progress(job.number)
-        tokens = sum(map(len, job.texts))
-        result = EmbedResult(tuple(job.done), len(job.done[0]) // 4, tokens)
-        return self._end(job, Embedded(job.number, result))
-
-    def rest(self) -> None:
-        """Free the context: there is nothing to do."""
-        if self._model is not None and not self._jobs:
-            self._model.close()
-            self._model = None
-
-    def _end(self, job: EmbedJob, message: FromRunner) -> tuple[EmbedJob, FromRunner]:
-        self._jobs.remove(job)
-        return job, message
-
-    def _read(self, job: EmbedJob, model: EmbedModel) -> None:
+    def _read(self, job: EmbedJob, model: EmbedModel) -> FromRunner | None:
         tokens = job.texts[len(job.done)]
         if len(tokens) > model.context_tokens:
             if not job.request.truncate:
@@ -135,6 +82,10 @@ class Embedder:
         job.read += len(part)
         if job.read == len(tokens):
             self._finish_text(job, len(tokens) if model.pooling == "mean" else 1)
+        if len(job.done) < len(job.texts):
+            return None
+        total = sum(map(len, job.texts))
+        return Embedded(job.number, EmbedResult(tuple(job.done), len(job.done[0]) // 4, total))
 
     def _finish_text(self, job: EmbedJob, count: int) -> None:
         total, job.total, job.read = job.total, None, 0

@@ -1,14 +1,12 @@
 """How probable a text is to the model, in small steps between those of the answers."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from skerry_agent.runtime.engine_ports import EngineBrokenError
-from skerry_agent.runtime.failures import failure
 from skerry_agent.runtime.requests import AdapterFile
-from skerry_agent.runtime.wire import Cancelled, FromRunner, Progress, Scored
+from skerry_agent.runtime.text_queue import TextQueue
+from skerry_agent.runtime.wire import FromRunner, Scored
 
 
 class ScoreModel(Protocol):
@@ -53,59 +51,10 @@ class ScoreJob:
     nats: float = 0.0
 
 
-class Scorer:
-    """Scores one job after another.
+class Scorer(TextQueue[ScoreJob, ScoreModel]):
+    """Scores one text after another."""
 
-    Args:
-        open_model: Makes the context when the first job comes; it is closed when there is nothing to do.
-    """
-
-    def __init__(self, open_model: Callable[[], ScoreModel]) -> None:
-        self._open_model = open_model
-        self._model: ScoreModel | None = None
-        self._jobs: deque[ScoreJob] = deque()
-
-    def __len__(self) -> int:
-        return len(self._jobs)
-
-    def put(self, job: ScoreJob) -> None:
-        """Add a job at the end."""
-        job.running = True
-        self._jobs.append(job)
-
-    def step(self) -> tuple[ScoreJob, FromRunner] | None:
-        """Compute one piece; return a message about a job, None when there is nothing to do.
-
-        Raises:
-            EngineBrokenError: The process has to end.
-        """
-        if not self._jobs:
-            return None
-        job = self._jobs[0]
-        if job.cancelled:
-            return self._end(job, Cancelled(job.number))
-        try:
-            model = self._model = self._model or self._open_model()
-            self._read(job, model)
-        except EngineBrokenError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this job and not the others
-            return self._end(job, failure(job.number, error))
-        if job.read < len(job.tokens):
-            return job, Progress(job.number)
-        return self._end(job, Scored(job.number, job.scored, job.nats))
-
-    def rest(self) -> None:
-        """Free the context: there is nothing to do."""
-        if self._model is not None and not self._jobs:
-            self._model.close()
-            self._model = None
-
-    def _end(self, job: ScoreJob, message: FromRunner) -> tuple[ScoreJob, FromRunner]:
-        self._jobs.remove(job)
-        return job, message
-
-    def _read(self, job: ScoreJob, model: ScoreModel) -> None:
+    def _read(self, job: ScoreJob, model: ScoreModel) -> FromRunner | None:
         position = job.read % model.window_tokens
         if position == 0:
             model.begin(job.adapters)
@@ -115,3 +64,6 @@ class Scorer:
         job.nats += model.nats(job.tokens[job.read : job.read + count], position, following)
         job.scored += len(following)
         job.read += count
+        if job.read < len(job.tokens):
+            return None
+        return Scored(job.number, job.scored, job.nats)

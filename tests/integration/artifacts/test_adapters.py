@@ -1,6 +1,5 @@
 """Adapters at the controller: published for a base, refused on another, given to channels and rollouts."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,29 +13,11 @@ from skerry_controller.fleet.desired import desired_content
 from skerry_controller.fleet.plan_loading import load_plan
 from skerry_controller.keyring import Keyring
 from skerry_controller.serve.core import Core
-from skerry_controller.setup import NewController
 from skerry_protocol.manifest import decode_manifest
 from skerry_protocol.names import ArtifactRef
-from support.controller_data import open_keyring, opened_core
 from support.lora_gguf import write_lora_gguf
 from support.publishing import CoreRemote, built_model
 from support.tiny_gguf import write_tiny_gguf
-
-
-@pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[tuple[NewController, Core]]:
-    async with opened_core(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-def core(opened: tuple[NewController, Core]) -> Core:
-    return opened[1]
-
-
-@pytest.fixture
-def keyring(opened: tuple[NewController, Core]) -> Keyring:
-    return open_keyring(opened[0])
 
 
 @pytest.fixture

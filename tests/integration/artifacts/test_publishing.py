@@ -1,6 +1,5 @@
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,26 +13,9 @@ from skerry_controller.errors import ConflictError, NotFoundError, PeerError, Us
 from skerry_controller.keyring import Keyring
 from skerry_controller.repository import TargetsRole, add_target
 from skerry_controller.serve.core import Core
-from skerry_controller.setup import NewController
 from skerry_protocol.names import ArtifactRef
 from support.controller_data import open_keyring, opened_core
 from support.publishing import CoreRemote, built_model
-
-
-@pytest.fixture
-async def opened(tmp_path: Path) -> AsyncIterator[tuple[NewController, Core]]:
-    async with opened_core(tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-def core(opened: tuple[NewController, Core]) -> Core:
-    return opened[1]
-
-
-@pytest.fixture
-def keyring(opened: tuple[NewController, Core]) -> Keyring:
-    return open_keyring(opened[0])
 
 
 @pytest.fixture
