@@ -48,14 +48,14 @@ def choose(
         offers: Deltas to the wanted files.
         max_pack_bytes: A delta with a longer pack is not carried: it has to fit into one file.
     """
-    held = {chunk.sha256 for file in _files(base) for chunk in file.chunks}
+    held = {chunk.sha256 for file in files_of(base) for chunk in file.chunks}
     by_file: dict[str, list[DeltaOffer]] = {}
     for offer in offers:
         if offer.index.pack_length <= max_pack_bytes:
             by_file.setdefault(offer.index.file_sha256, []).append(offer)
     chunks: dict[str, FileChunk] = {}
     deltas: dict[str, DeltaOffer] = {}
-    for file in _files(wanted):
+    for file in files_of(wanted):
         lacking = {chunk.sha256: chunk for chunk in file.chunks if chunk.sha256 not in held}
         best = _smallest(lacking, by_file.get(file.sha256, ()))
         if best is not None:
@@ -89,5 +89,6 @@ def _length(chunks: Mapping[str, Chunk]) -> int:
     return sum(chunk.length for chunk in chunks.values())
 
 
-def _files(manifests: Iterable[Manifest]) -> Iterable[FileEntry]:
+def files_of(manifests: Iterable[Manifest]) -> list[FileEntry]:
+    """The files of all variants, in order."""
     return [file for manifest in manifests for variant in manifest.variants for file in variant.files]

@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import select
 
 from skerry_controller.audit import note
-from skerry_controller.bundles.deltas import DeltaOffer, choose
+from skerry_controller.bundles.deltas import DeltaOffer, choose, files_of
 from skerry_controller.bundles.packing import Packing, pack
 from skerry_controller.clock import Clock
 from skerry_controller.database import ArtifactRow, Database, DeltaRow, DeviceRow
@@ -120,9 +120,10 @@ class Bundles:
             wanted = [await find_artifact_of_any_kind(session, ref) for ref in request.artifacts]
             base = [await find_artifact_of_any_kind(session, ref) for ref in request.base]
         chosen, notes = await self._choose(await self._devices(request), wanted, request)
-        offers = await self._delta_offers(wanted, base)
+        manifests, base_manifests = _manifests(wanted), _manifests(base)
+        offers = await self._delta_offers(manifests, base_manifests)
         max_pack_bytes = BUNDLE_LIMITS.max_pack_bytes
-        carried = choose(_manifests(wanted), _manifests(base), offers, max_pack_bytes)
+        carried = choose(manifests, base_manifests, offers, max_pack_bytes)
         packing = pack(carried.chunks, max_pack_bytes=max_pack_bytes)
         deltas = [delta.path for delta in carried.deltas]
         index = encode_index(packing.index)
@@ -149,14 +150,12 @@ class Bundles:
         notes += _expiry_note(metadata.expires, now + valid)
         return Bundle(head, files, packing, tuple(deltas), tuple(notes))
 
-    async def _delta_offers(
-        self, wanted: Sequence[ArtifactRow], base: Sequence[ArtifactRow]
-    ) -> list[DeltaOffer]:
+    async def _delta_offers(self, wanted: Sequence[Manifest], base: Sequence[Manifest]) -> list[DeltaOffer]:
         """The published deltas to what is wanted that devices with the base can use."""
-        held = [row.file_sha256 for row in base]
         query = select(DeltaRow.target_path).where(
-            DeltaRow.file_sha256.in_([row.file_sha256 for row in wanted]),
-            DeltaRow.base_sha256.is_(None) | DeltaRow.base_sha256.in_(held),
+            DeltaRow.file_sha256.in_([file.sha256 for file in files_of(wanted)]),
+            DeltaRow.base_sha256.is_(None)
+            | DeltaRow.base_sha256.in_([file.sha256 for file in files_of(base)]),
             DeltaRow.withdrawn_at.is_(None),
         )
         async with self._database.session() as session:
