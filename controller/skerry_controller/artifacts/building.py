@@ -85,6 +85,7 @@ def build_model(
     license_id: str | None = None,
     selector: str = "",
     before: Sequence[VariantFile] = (),
+    card: str | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> BuiltArtifact:
     """Check a GGUF file, cut and hash it, and describe it in a manifest.
@@ -96,6 +97,7 @@ def build_model(
         license_id: Instead of the licence that the files' headers give.
         selector: For which devices the file is; empty for all that no variant before it takes.
         before: Other variants, in the order in which devices look at them.
+        card: A model card in Markdown; it becomes part of the signed description.
         progress: Called with the number of bytes hashed so far, of all files.
 
     Raises:
@@ -118,7 +120,7 @@ def build_model(
         license=license_id or _common_licence([described for described, _ in read]),
         parameter_class=description.parameter_class,
         memory_bytes=_memory(description),
-        description=_facts(description),
+        description=_facts(description) | ({} if card is None else {"card": card}),
         acceptance=acceptance or Acceptance(),
     )
     others = tuple(_variant(manifest, v, *found) for v, found in zip(before, read, strict=False))
@@ -156,7 +158,7 @@ def _facts(description: ModelDescription) -> dict[str, str | int | float | bool 
 
 
 def _common_licence(descriptions: Sequence[ModelDescription]) -> str | None:
-    stated = {_licence(each.licence) for each in descriptions}
+    stated = {spdx_id(each.licence) for each in descriptions}
     if len(stated) > 1:
         named = ", ".join(sorted(str(each or "none") for each in stated))
         raise UsageError(f"the variants' files state different licences ({named}): give one with --license")
@@ -198,7 +200,7 @@ def build_adapter(
         version=ref.version,
         kind="adapter",
         variants=(Variant(files=(_entry(chunked),)),),
-        license=license_id or _licence(description.licence),
+        license=license_id or spdx_id(description.licence),
         memory_bytes=description.weights_bytes,
         description={k: v for k, v in description.to_manifest().items() if k != "licence"},
         acceptance=acceptance or Acceptance(),
@@ -240,7 +242,8 @@ def _entry(chunked: ChunkedFile) -> FileEntry:
     return FileEntry(sha256=chunked.sha256, length=chunked.length, chunks=chunks)
 
 
-def _licence(stated: str | None) -> str | None:
+def spdx_id(stated: str | None) -> str | None:
+    """A licence's id as SPDX writes it, where it is one that hubs write in another way."""
     return None if stated is None else _SPDX.get(stated.lower(), stated)
 
 

@@ -37,6 +37,7 @@ class Request:
     kind: Literal["model", "adapter", "config"]
     acceptance: Path | Acceptance | None = None
     license_id: str | None = None
+    card: str | None = None
     base: ArtifactRef | None = None
 
 
@@ -170,6 +171,7 @@ def _build(request: Request, base_sha256: str | None) -> BuiltArtifact:
             license_id=request.license_id,
             selector=request.selector,
             before=request.variants,
+            card=request.card,
             progress=progress,
         )
 

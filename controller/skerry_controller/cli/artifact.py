@@ -151,7 +151,13 @@ def list_artifacts(data: Data = None, as_json: AsJson = False) -> None:
 def show(name: Name, data: Data = None, as_json: AsJson = False) -> None:
     """Show one artifact: its description and what it must show on a device."""
     from skerry_controller.cli.client import work  # noqa: PLC0415 - heavy, and only here
-    from skerry_controller.cli.output import format_bytes, format_time, print_json, print_table  # noqa: PLC0415 - the same
+    from skerry_controller.cli.output import (  # noqa: PLC0415 - the same
+        format_bytes,
+        format_time,
+        print_json,
+        print_line,
+        print_table,
+    )
 
     found: dict[str, Any] = work(data, lambda client: client.get(_path(name)))
     if as_json:
@@ -177,8 +183,11 @@ def show(name: Name, data: Data = None, as_json: AsJson = False) -> None:
         for delta in found["deltas"]
     ]
     rows += [("licence", found["license"]), ("published", format_time(found["published_at"]))]
+    card = found["description"].pop("card", None)
     rows += [(key.replace("_", " "), value) for key, value in found["description"].items()]
     print_table(("", ""), rows, empty="")
+    if card:
+        print_line(f"\n{card.rstrip()}")
 
 
 @app.command()
