@@ -33,9 +33,9 @@ test-fuzz: setup ## Send many requests made from the OpenAPI document, also to a
 	@SKERRY_FUZZ_EXAMPLES=100 $(PYTHON_BIN) -m pytest -q --timeout 900 tests/integration/api/test_fuzz.py
 	@SKERRY_FUZZ_EXAMPLES=25 SKERRY_FUZZ_DEVICE=1 $(PYTHON_BIN) -m pytest -q --timeout 900 tests/integration/api/test_fuzz.py
 
-test-convert: setup ## Convert checkpoints of each layout; installs llama.cpp's converter (311 MB to download) once
+test-convert: setup ## Convert each layout and quantize to each type; installs llama.cpp's converter (311 MB to download) once
 	@$(PYTHON_BIN) scripts/install_converter.py
-	@SKERRY_CONVERT_ALL=1 $(PYTHON_BIN) -m pytest -q --timeout 600 tests/integration/workshop/test_converting.py
+	@SKERRY_CONVERT_ALL=1 $(PYTHON_BIN) -m pytest -q --timeout 600 tests/integration/workshop
 
 faults: setup ## Kill the agent, cut its power and fail its disk all over its stories; ARGS="--sample 200" for less
 	@PYTHONPATH=tests $(PYTHON_BIN) -m faults --workers $(WORKERS) $(ARGS)

@@ -134,7 +134,7 @@ def write_attack(folder: Path, mark: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("guarded", [False, True])
+@pytest.mark.parametrize("guarded", [True, pytest.param(False, marks=only_all)])
 def test_code_that_a_checkpoint_brings_along_is_not_run_even_when_the_converter_asks(
     tmp_path: Path, guarded: bool
 ) -> None:
