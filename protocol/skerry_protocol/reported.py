@@ -68,7 +68,9 @@ class SlotReport(Part, frozen=True):
         attempt: The attempt of the desired state that the state is about.
         bytes_done: Verified bytes of the download.
         bytes_total: Its length.
-        bytes_fetched: Bytes that came over the network for it.
+        bytes_fetched: Bytes that came over the network for it, but for the following.
+        bytes_metadata: Bytes of signed metadata, manifests and delta indexes that came for it, as they were
+            carried.
         bytes_per_s: How fast they come now.
         source: From where they come now, such as ``http`` or ``mqtt``.
         waits_until: When it is gone on with, Unix seconds by the device's trusted time; ``reason`` says
@@ -91,6 +93,7 @@ class SlotReport(Part, frozen=True):
     bytes_per_s: Whole = 0
     source: str | None = None
     waits_until: Whole | None = None
+    bytes_metadata: Whole = 0
 
 
 class ConfigReport(Part, frozen=True):

@@ -44,6 +44,8 @@ def test_devices_with_the_base_fetch_only_what_changed(
         slot = wait_for_slot(controller, device, CHANNEL, "committed", ref=f"{TINY}@2")
         assert 0 < slot["bytes_fetched"] <= added["delta"]["pack_length"] * 1.1 + 2000
         assert slot["bytes_fetched"] < slot["bytes_total"] / 8
+        # Two roles and a timestamp, the manifest and the index of the delta; packed, so fewer than they have.
+        assert 1000 < slot["bytes_metadata"] < slot["bytes_fetched"]
     shown = controller.run("artifact", "show", f"{TINY}@2")
     assert f"delta from {TINY}@1" in shown
     # The other way, with the files read back from the controller.

@@ -129,6 +129,11 @@ class FakeTargets:
         self.delta_refs: list[TargetRef] = []
         self.fail: list[Exception] = []
         self.asked = 0
+        self.carried = 0
+
+    @property
+    def carried_bytes(self) -> int:
+        return self.carried
 
     async def manifest(self, ref: TargetRef, minimum_versions: Mapping[str, int]) -> bytes:
         self.asked += 1
@@ -136,6 +141,7 @@ class FakeTargets:
             raise self.fail.pop(0)
         if ref.path not in self.held:
             raise TargetNotYetVisibleError(f"{ref.path} is not visible yet")
+        self.carried += len(self.held[ref.path])
         return self.held[ref.path]
 
     def deltas(self, file_sha256: str) -> list[TargetRef]:

@@ -13,6 +13,10 @@ class ControllerLink:
     def __init__(self) -> None:
         self.requester: Requester | None = None
 
+    def carried_bytes(self) -> int:
+        """Bytes that came for files of the repository, as they were carried."""
+        return 0 if self.requester is None else self.requester.repository_bytes
+
     async def fetch(self, name: str, max_bytes: int) -> bytes | None:
         """One file of the TUF repository."""
         return await self._connected().fetch(name, max_bytes)

@@ -129,7 +129,7 @@ async def open_fleet(
     await trust.load()
     link = ControllerLink()
     bundle = BundleSource()
-    targets = FleetTargets(trust, link)
+    targets = FleetTargets(trust, link, link.carried_bytes)
     trier = RunnerTrier(local.pool, lambda: _active_files(local), Perplexities(local.state.measurements))
     network = open_network(local, link, identity.device)
     inventory = read_inventory(local.state.root)

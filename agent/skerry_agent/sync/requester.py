@@ -60,6 +60,9 @@ class Requester:
         clock: Trusted time.
         limits: Times and bounds.
         similar: Gives a held file of the repository that resembles the named one; None never does.
+
+    Attributes:
+        repository_bytes: Bytes of answers that were parts of files of the repository, as they came.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Requester:
         self._clock = clock
         self._limits = limits
         self._similar = similar
+        self.repository_bytes = 0
         self._gate = FlowGate(uplink.frame_bytes, limits.window)
         self._waiting: dict[str, asyncio.Future[ResponseFrame]] = {}
         # Random, so that an answer recorded earlier never fits a question of this start.
@@ -301,6 +305,8 @@ class Requester:
             if future.done() and not future.cancelled():
                 future.exception()
         passage.received(len(frame.body))
+        if isinstance(body, MetadataRequest):
+            self.repository_bytes += len(frame.body)
         return frame
 
 

@@ -1,7 +1,7 @@
 """Signed manifests and config bundles for those who follow a desired state."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import structlog
 
@@ -17,12 +17,26 @@ _REPOSITORY_ROLES = frozenset({"root", "timestamp", "snapshot"})
 
 
 class FleetTargets:
-    """Reads signed targets and refreshes the metadata when that is needed. One request at a time."""
+    """Reads signed targets and refreshes the metadata when that is needed. One request at a time.
 
-    def __init__(self, store: TrustStore, source: MetadataSource) -> None:
+    Args:
+        store: Verifies and keeps.
+        source: The repository.
+        carried_bytes: How many bytes ever came from there, as they were carried.
+    """
+
+    def __init__(
+        self, store: TrustStore, source: MetadataSource, carried_bytes: Callable[[], int] = lambda: 0
+    ) -> None:
         self._store = store
         self._source = source
+        self._carried_bytes = carried_bytes
         self._lock = asyncio.Lock()
+
+    @property
+    def carried_bytes(self) -> int:
+        """Bytes that ever came over the network for metadata and targets, packed as they came."""
+        return self._carried_bytes()
 
     async def manifest(self, ref: TargetRef, minimum_versions: Mapping[str, int]) -> bytes:
         """The bytes of a target (a manifest or a config bundle), verified.

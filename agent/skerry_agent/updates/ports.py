@@ -29,6 +29,10 @@ class SourceError(WorldError):
 class TargetSource(Protocol):
     """Signed targets (``skerry_agent.trust.FleetTargets``)."""
 
+    @property
+    def carried_bytes(self) -> int:
+        """Bytes that ever came over a network for them, as they were carried."""
+
     async def manifest(self, ref: TargetRef, minimum_versions: Mapping[str, int]) -> bytes:
         """The verified bytes of a target.
 

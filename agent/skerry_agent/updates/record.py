@@ -33,7 +33,8 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
         stopped: The agent was asked to end while this was the state.
         soak: The time on trial with requests: from when the checks passed, where a version served before.
         going_back: A person's rollback was stored, but the slot may not be switched yet.
-        bytes_done: Verified bytes; ``bytes_fetched`` came over a network, wrong ones included.
+        bytes_done: Verified bytes; ``bytes_fetched`` came over a network, wrong ones included,
+            and ``bytes_metadata`` beside them.
         need_bytes: When it was refused for want of room or memory: so much must there be.
         reason: Why it was refused or rolled back; or, while it is under way, what it waits for.
         figures: Measured in the trial.
@@ -56,6 +57,7 @@ class SlotRecord(msgspec.Struct, frozen=True, kw_only=True):
     bytes_done: int = 0
     bytes_total: int = 0
     bytes_fetched: int = 0
+    bytes_metadata: int = 0
     need_bytes: int = 0
     reason: Reason | None = None
     figures: dict[str, float] = {}

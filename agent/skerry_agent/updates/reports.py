@@ -44,6 +44,7 @@ def _report(record: SlotRecord, slot: Slot, live: Live) -> SlotReport:
         bytes_done=record.bytes_done,
         bytes_total=record.bytes_total,
         bytes_fetched=record.bytes_fetched,
+        bytes_metadata=record.bytes_metadata,
         reason=record.reason,
         figures=record.figures,
         bytes_per_s=live.bytes_per_s,

@@ -1,6 +1,7 @@
 """What each state of an update does. Every step may be cut off anywhere and done again."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import structlog
 
@@ -40,6 +41,7 @@ class Steps:
         limits: UpdateLimits,
         activation_delay_s: Callable[[], float],
     ) -> None:
+        self._targets = targets
         self._device = device
         self._limits = limits
         self._registry = registry
@@ -69,6 +71,14 @@ class Steps:
 
     async def run(self, work: Work) -> Step:
         """Do what the record's state does; failures of the world become pauses."""
+        before = self._targets.carried_bytes
+        step = await self._run(work)
+        carried = self._targets.carried_bytes - before
+        if not carried:
+            return step
+        return replace(step, changes={**step.changes, "bytes_metadata": work.record.bytes_metadata + carried})
+
+    async def _run(self, work: Work) -> Step:
         try:
             return await self._effects[work.record.state](work)
         except NoSpaceError as error:

@@ -83,10 +83,12 @@ def _print_slot(slot: dict[str, Any]) -> None:
         until = "" if slot["waits_until"] is None else f", until {ms_text(slot['waits_until'] * 1000)}"
         print_line(f"    {slot['about']} {slot['state']}: {slot['reason']} ({slot['reason_code']}){until}")
     if slot["bytes_total"]:
-        fetched = format_bytes(slot["bytes_fetched"])
+        described = slot["bytes_metadata"]
+        fetched = format_bytes(slot["bytes_fetched"] + described)
         source = f", now from {slot['source']}" if slot["source"] else ""
         print_line(
-            f"    {format_bytes(slot['bytes_total'])}, of which {fetched} came over the network{source}"
+            f"    {format_bytes(slot['bytes_total'])}; {fetched} came over the network,"
+            f" {format_bytes(described)} of them metadata{source}"
         )
     for name, value in sorted((slot["figures"] or {}).items()):
         print_line(f"    {name.replace('_', ' ')}: {value:.4g}")

@@ -36,7 +36,8 @@ class SlotView:
         active_signed: Whether the fleet signed what serves.
         bytes_done: Verified bytes of the download.
         bytes_total: Its length.
-        bytes_fetched: Bytes that came over the network.
+        bytes_fetched: Bytes of the model that came over the network, whole or as a delta.
+        bytes_metadata: Bytes of metadata and manifests that came over it for this, beside them.
         bytes_per_s: How fast they came at the report.
         source: From where, such as ``http`` or ``mqtt``.
         waits_until: When it is gone on with, Unix seconds by the device's time; ``reason`` says why it waits.
@@ -57,6 +58,7 @@ class SlotView:
     bytes_done: int = 0
     bytes_total: int = 0
     bytes_fetched: int = 0
+    bytes_metadata: int = 0
     bytes_per_s: int = 0
     source: str | None = None
     waits_until: int | None = None
@@ -234,6 +236,7 @@ def _reported_part(slot: SlotReport | None) -> dict[str, Any]:
         "bytes_done": slot.bytes_done,
         "bytes_total": slot.bytes_total,
         "bytes_fetched": slot.bytes_fetched,
+        "bytes_metadata": slot.bytes_metadata,
         "bytes_per_s": slot.bytes_per_s,
         "source": slot.source,
         "waits_until": slot.waits_until,

@@ -46,6 +46,7 @@ async def test_a_desired_version_is_fetched_tried_and_committed(world: World, on
     assert report.bytes_done == report.bytes_total == len(one.data)
     # What the file has twice came once.
     assert report.bytes_fetched == sum({c.sha256: c.length for c in one.entry.chunks}.values())
+    assert report.bytes_metadata == one.target.length
     assert report.figures == {"tokens_per_s": 9.0}
     assert world.trier.tried == world.trier.promoted == ["smol@1"]
     assert world.trier.discarded == []
