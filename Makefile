@@ -1,6 +1,6 @@
 # `make demo` shows everything; `make test` checks everything. Both set up what they need.
 .DEFAULT_GOAL := help
-.PHONY: help setup broker models gemma demo test test-fast test-fuzz test-convert faults lint format docs bench bench-runtime bench-updates clean
+.PHONY: help setup broker models gemma demo test test-fast test-fuzz test-convert faults lint format docs bench bench-runtime bench-updates bench-models clean
 
 PYTHON_BIN := .venv/bin/python
 WORKERS ?= 2
@@ -62,6 +62,9 @@ bench-runtime: setup ## Measure answers beside other servers; ARGS=--quick for a
 
 bench-updates: setup broker ## Measure what updates cost beside other methods; ARGS=--quick for a smoke
 	@PYTHONPATH=tests $(PYTHON_BIN) -m bench.updates $(ARGS)
+
+bench-models: setup models gemma ## Run the workshop's line on real models, and write docs/model-figures.md; ARGS=--quick
+	@PYTHONPATH=tests $(PYTHON_BIN) -m bench.models $(ARGS)
 
 clean: ## Remove what the targets made, but not the models
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache demo-data demo-report.json faults-report.json bench-*.json

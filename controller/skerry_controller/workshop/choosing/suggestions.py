@@ -7,9 +7,9 @@ import msgspec
 from skerry_controller.workshop.choosing.expected import agent_memory
 from skerry_controller.workshop.choosing.predicted_size import BASE_TYPES
 from skerry_controller.workshop.choosing.wishes import Wishes
+from skerry_controller.workshop.comparing.rows import WHOLE_TYPES
 from skerry_controller.workshop.library import Entry
 
-_WHOLE = ("F64", "F32", "F16", "BF16")
 SHRINKS_BELOW = 0.97
 """A file that would hardly be smaller than its parent is not worth a quantization."""
 
@@ -91,5 +91,5 @@ def _suggestion(root: Entry, kind: str, length: int, wishes: Wishes) -> Suggesti
     fits = (wishes.memory_bytes is None or memory <= wishes.memory_bytes) and (
         wishes.disk_bytes is None or length <= wishes.disk_bytes
     )
-    lossy = root.description.dominant_tensor_type not in _WHOLE
+    lossy = root.description.dominant_tensor_type not in WHOLE_TYPES
     return Suggestion(str(root.ref), kind, length, memory, fits, parent_quantized=lossy)

@@ -17,7 +17,7 @@ def size_chart(rows: Sequence[Row]) -> Chart:
     """Size against the original, by quantization: a series for each original."""
     lines: dict[str, list[Row]] = {}
     for row in rows:
-        lines.setdefault(row.original.ref or f"{row.ref.partition('@')[0]} in 16 bits", []).append(row)
+        lines.setdefault(row.original.root, []).append(row)
     series = []
     for name, members in lines.items():
         original = members[0].original
@@ -62,7 +62,7 @@ def speed_quality_chart(
         point = ChartPoint(
             str(subject.entry.ref), speed.value, quality.value, low=speed.low, high=speed.high, front=on_front
         )
-        series.setdefault(original.ref or str(subject.entry.ref), []).append(point)
+        series.setdefault(original.root, []).append(point)
     return Chart(
         id="speed-quality",
         title=f"Speed against quality on {device_class}",

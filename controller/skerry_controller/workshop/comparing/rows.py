@@ -21,12 +21,14 @@ class Original(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a size is compared with.
 
     Attributes:
-        ref: The furthest ancestor in the library; None without one: then it is 16 bits a weight.
+        ref: The furthest ancestor in the library, if it is whole; None without one: then it is 16 bits a weight.
+        root: The furthest ancestor, also a quantized one, or the entry itself.
         length: Bytes.
         quantization: Its own.
     """
 
     ref: str | None
+    root: str
     length: int
     quantization: str
 
@@ -83,6 +85,8 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
 USUAL_CONTEXT = 2048
 _F16_BYTES = 2
+WHOLE_TYPES = ("F64", "F32", "F16", "BF16")
+"""Types of tensors that lost nothing, or next to nothing."""
 
 
 def compare_row(subject: Subject, device_class: str | None, known: Mapping[str, Entry]) -> Row:
@@ -126,13 +130,14 @@ def compare_row(subject: Subject, device_class: str | None, known: Mapping[str, 
 
 
 def find_original(entry: Entry, known: Mapping[str, Entry]) -> Original:
-    """The furthest ancestor that is in the library; without one, the same weights in 16 bits."""
+    """The furthest ancestor that is in the library; where that is quantized, the same weights in 16 bits."""
     root, seen = entry, {str(entry.ref)}
     while root.lineage is not None and root.lineage.parent in known and root.lineage.parent not in seen:
         root = known[root.lineage.parent]
         seen.add(str(root.ref))
-    if root is entry:
-        return Original(
-            ref=None, length=entry.description.parameters * _F16_BYTES, quantization="F16 (computed)"
-        )
-    return Original(ref=str(root.ref), length=root.length, quantization=root.description.quantization)
+    own = root.description.dominant_tensor_type
+    if root is entry or own not in WHOLE_TYPES:
+        length = root.description.parameters * _F16_BYTES
+        return Original(ref=None, root=str(root.ref), length=length, quantization="F16 (computed)")
+    named = root.description.quantization
+    return Original(ref=str(root.ref), root=str(root.ref), length=root.length, quantization=named)
