@@ -21,7 +21,7 @@ class Original(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a size is compared with.
 
     Attributes:
-        ref: The furthest ancestor in the library, if it is whole; None without one: then it is 16 bits a weight.
+        ref: The furthest ancestor in the library, if it is whole; else None, and 16 bits a weight.
         root: The furthest ancestor, also a quantized one, or the entry itself.
         length: Bytes.
         quantization: Its own.
