@@ -22,6 +22,7 @@ class RangeServer(ThreadingHTTPServer):
             a status code             only that, with ``retry_after`` as header where it is set
             ``redirect``              to itself
             ``ignores_range``         200 and the whole blob
+            ``200_for_206``           what was asked for, as if it were the whole blob
             ``wrong_range``           a Content-Range for other bytes
             ``encoded``               says that it is compressed
             ``wrong_bytes``           one bit is another one
@@ -90,8 +91,9 @@ class _Handler(BaseHTTPRequestHandler):
         total = len(self.server.blob)
         headers = {"Content-Range": f"bytes {first}-{last}/{total}"}
         status = 206
-        if behaviour == "ignores_range":
-            status, headers, body = 200, {}, self.server.blob
+        if behaviour in ("ignores_range", "200_for_206"):
+            status, headers = 200, {}
+            body = self.server.blob if behaviour == "ignores_range" else body
         elif behaviour == "wrong_range":
             headers = {"Content-Range": f"bytes 0-{len(body) - 1}/{total}"}
         elif behaviour == "encoded":

@@ -268,7 +268,7 @@ class UpdateEngine:
 
     async def _intake(self) -> None:
         """Hold the desired state against every slot."""
-        mark = self._ledger.mark
+        mark = await self._ledger.carry_through()
         names = {*self._ledger.records, *(self._ledger.desired.slots if self._ledger.desired else ())}
         for slot in sorted(names):
             event = self._ledger.judge(slot)

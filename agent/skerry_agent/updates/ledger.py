@@ -194,6 +194,17 @@ class Ledger:
         await self._tell(done)
         return slot
 
+    async def carry_through(self) -> GenerationMark | None:
+        """Finish what a person began and a failing disk kept from its end; returns what is followed.
+
+        Raises:
+            DatabaseError: It still fails.
+        """
+        for record in list(self.records.values()):
+            if record.going_back:
+                await self._take_up_going_back(record)
+        return self.mark
+
     async def reconcile(self) -> None:
         """Take up what is stored. What was under way is gone on with, or ended when it loops."""
         stored = await self._store.load()

@@ -48,6 +48,19 @@ class EverySecondTime(MemorySource):
             yield found
 
 
+class Moody(MemorySource):
+    """Brings some pieces, or none, by lot."""
+
+    def __init__(self, lot: random.Random) -> None:
+        super().__init__()
+        self._lot = lot
+
+    async def read(self, blob_sha256: str, pieces: Sequence[P]) -> AsyncGenerator[tuple[P, bytes], None]:
+        self.down, self.stop_after = self._lot.random() < 0.3, self._lot.choice((0, 1, 2, 5))
+        async for found in super().read(blob_sha256, pieces):
+            yield found
+
+
 def open_session(_authority_pem: str | None) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
@@ -133,6 +146,7 @@ async def test_a_link_that_loses_requests_brings_every_chunk_once(
         "500",
         "redirect",
         "encoded",
+        "200_for_206",
         "wrong_range",
         "wrong_bytes",
         "short",
@@ -172,6 +186,23 @@ async def test_both_sources_fail_in_turn(
     assert server.requests[2:]
     assert online.traffic.bytes_of("http") > 0
     assert online.traffic.bytes_of("net") > 0
+
+
+SPELLS = (
+    *("404", "500", "redirect", "encoded", "200_for_206", "wrong_range", "wrong_bytes", "short"),
+    *("short_length", "long_length", "ignores_range", "endless", "resets", "closes"),
+)
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_sources_that_fail_in_any_order_and_any_way_bring_every_chunk_once(
+    online: World, server: RangeServer, one: Published, kept: Counter[Chunk], seed: int
+) -> None:
+    lot = random.Random(seed)  # noqa: S311 - repeatable
+    server.choose = lambda _number: lot.choice(SPELLS) if lot.random() < 0.6 else "good"
+    online.sources = [Moody(lot)]
+    online.publish(one)
+    await finish(online, one, kept)
 
 
 @pytest.mark.parametrize(

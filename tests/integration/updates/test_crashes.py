@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from skerry_agent.database import DatabaseError, DatabaseFullError
 from skerry_agent.registry import RegistryLimits
 from skerry_agent.runtime import ModelFile
 from skerry_agent.updates import UpdateLimits
+from skerry_agent.updates.record import SlotRecord
 from support.updates import CHANNEL, CrashError, Published, World
 
 STORES = 11
@@ -174,6 +176,31 @@ async def test_a_person_goes_back_and_the_agent_is_killed_meanwhile(
         assert await serving(world) == expected
     codes = [event["code"] for event in world.events.of("update_rolled_back")]
     assert set(codes) == (set() if expected == "smol@2" else {"rolled_back_by_hand"})
+
+
+async def test_a_person_goes_back_and_the_disk_is_full_right_behind_the_switch(
+    world: World, one: Published, two: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await prepare(world, one)
+    world.publish(two)
+    await world.follow(2, {CHANNEL: two})
+    await world.until_true(lambda r: r.state == "committed" and r.target_path == two.target.path)
+    store = world.engine._store
+    put_record, refused = store.put_record, 0
+
+    async def full(record: SlotRecord, **more: Any) -> None:
+        nonlocal refused
+        if not record.going_back and refused < 2:
+            refused += 1
+            raise DatabaseFullError("no room")
+        await put_record(record, **more)
+
+    monkeypatch.setattr(store, "put_record", full)
+    with pytest.raises(DatabaseFullError):
+        await world.engine.rollback(CHANNEL)
+    await world.until_true(lambda _: bool(world.events.of("update_rolled_back")))
+    assert [event["code"] for event in world.events.of("update_rolled_back")] == ["rolled_back_by_hand"]
+    assert await serving(world) == "smol@1"
 
 
 async def test_a_desired_state_is_followed_after_a_restart_without_a_controller(

@@ -131,13 +131,13 @@ class HttpSource:
         attempts = 0
         try:
             while missing:
-                before = reader.received_bytes
+                before = reader.useful_bytes
                 try:
                     async with aclosing(self._attempt(reader, missing)) as arriving:
                         async for found in arriving:
                             yield found
                 except BrokenOffError as error:
-                    attempts = 1 if reader.received_bytes - before >= limits.progress_bytes else attempts + 1
+                    attempts = 1 if reader.useful_bytes - before >= limits.progress_bytes else attempts + 1
                     if not reader.answered or attempts >= limits.max_attempts:
                         raise
                     log.info("http_attempt_failed", error=str(error), attempts=attempts)

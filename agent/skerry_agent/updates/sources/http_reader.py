@@ -80,6 +80,10 @@ class HttpReader:
         source: Name under which bytes are counted.
         traffic: Counts them, and says how fast they may be read.
         limits: Times and bounds.
+
+    Attributes:
+        useful_bytes: What came of pieces; what was read over on the way to them does not count.
+        answered: Whether the server ever answered.
     """
 
     def __init__(
@@ -101,7 +105,7 @@ class HttpReader:
         self._position = 0
         self._begun_at = -1
         self._begun = bytearray()
-        self.received_bytes = 0
+        self.useful_bytes = 0
         self.answered = False
         with _network_errors(url):
             self._session = open_session(authority_pem)
@@ -169,7 +173,9 @@ class HttpReader:
         while self._position < piece.offset + len(self._begun):
             self._receive(piece.offset + len(self._begun) - self._position)
         while len(self._begun) < piece.length:
-            self._begun += self._receive(piece.length - len(self._begun))
+            part = self._receive(piece.length - len(self._begun))
+            self._begun += part
+            self.useful_bytes += len(part)
         data = bytes(self._begun)
         self._begun_at, self._begun = -1, bytearray()
         return data
@@ -187,7 +193,6 @@ class HttpReader:
         if not part:
             raise BrokenOffError(f"the answer ended {most} bytes early")
         self._traffic.received(self._source, len(part))
-        self.received_bytes += len(part)
         self._position += len(part)
         return part
 
