@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-import os
+import secrets
 import traceback
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -25,6 +25,7 @@ from support.updates import CHANNEL
 
 _DEADLINE_S: Final = 30.0
 _BATCH_BYTES: Final = 1 << 20
+_NUMBERS: Final = 1 << 50
 _ENDS: Final = ("committed", "refused", "rolled_back")
 
 
@@ -163,7 +164,7 @@ class Agent:
 
     async def _sample(self, rooms: Rooms) -> None:
         self.samples += 1
-        await rooms.events.sample(os.getpid() * 10 + self.samples)
+        await rooms.events.sample(secrets.randbelow(_NUMBERS))
 
     async def _acknowledge(self, outbox: Outbox) -> None:
         """The controller has stored the oldest batch."""

@@ -26,7 +26,9 @@ KINDS: Final = (
 model file was removed; a second kill, or power cut, while the first is recovered from."""
 _SECONDS: Final = ("kill_again", "cut_again")
 _SHARE_OF_SECONDS: Final = 3
-_SHARE_OF_SEEN: Final = 8
+_SHARE_OF_SEEN: Final = 16
+_THINNED: Final = ("names_only", "zeros", "content_only", "EIO", "EROFS")
+_SHARE_OF_THINNED: Final = 3
 _SEED: Final = 20261125
 _STRIDE: Final = 5
 """So that each story of a sample begins with another kind."""
@@ -79,7 +81,8 @@ def plan(stories: Mapping[str, Sequence[Step]], choice: Choice) -> list[Point]:
 
     Points are alike where the same is under way, and the operation and those before and after it do the
     same to files of the same role. Of those that are alike, the first and the last of a story are gone to;
-    where an earlier story had them, every eighth of these, by lot. Second kills and cuts are at every third
+    where an earlier story had them, every sixteenth of these, by lot. Kinds that are much like others are at
+    every third of the places of all stories but the first. Second kills and cuts are at every third
     of these operations.
     """
     if choice.sample:
@@ -97,14 +100,18 @@ def plan(stories: Mapping[str, Sequence[Step]], choice: Choice) -> list[Point]:
                 chosen += places
             elif likeness not in seen or lot.randrange(_SHARE_OF_SEEN) == 0:
                 chosen += sorted({places[0], places[-1]})
+        seen_before = bool(seen)
         seen |= set(groups)
         for at in sorted(chosen):
             second = lot.randrange(_SHARE_OF_SECONDS) == 0
-            points += [Point(story, kind, at) for kind in _kinds(story, steps[at - 1], choice.kinds, second)]
+            for kind in _kinds(story, steps[at - 1], choice.kinds, second=second):
+                thinned = kind in _THINNED and seen_before and not choice.alike
+                if not thinned or lot.randrange(_SHARE_OF_THINNED) == 0:
+                    points.append(Point(story, kind, at))
     return points
 
 
-def _kinds(story: str, step: Step, kinds: Iterable[str], second: bool) -> Iterable[str]:
+def _kinds(story: str, step: Step, kinds: Iterable[str], *, second: bool) -> Iterable[str]:
     for kind in kinds:
         # Only a write has a middle, and only there a disk is crowded where something may go.
         if (
