@@ -8,7 +8,7 @@ from faults.steps import STEPS, walk_steps
 
 pytestmark = pytest.mark.timeout(240)
 
-SAMPLE = ("half a download", "in the trial", "soaking")
+SAMPLE = ("half a download", "soaking")
 
 
 def test_an_agent_that_dies_at_a_step_of_an_update_serves_and_ends_it(tmp_path: Path) -> None:

@@ -174,8 +174,8 @@ def go(made: Fleet, step: Step) -> list[str]:
     made.start()
     wrong = []
     answer = made.ask()
-    ended = ("rolled_back", old) if step.goes_back else ("committed", new)
-    wait_for_slot(made.controller, made.device, CHANNEL, ended[0], ref=ended[1], deadline_s=_STEP_S)
+    state = "rolled_back" if step.goes_back else "committed"
+    wait_for(lambda: _stands(made, state), f"it does not end as {state}", deadline_s=_STEP_S)
     serving = made.ask()
     if step.goes_back:
         wait_for_event(made.controller, made.device, "update_rolled_back", code="soak_crashes")
@@ -232,15 +232,7 @@ def _is_step(name: str) -> bool:
 
 def _crash_runners(made: Fleet) -> str:
     """While it soaks, each runner that answers dies; returns what the version answers."""
-
-    def state() -> str:
-        with closing(
-            sqlite3.connect(f"file:{made.device.state / 'updates.db'}?mode=ro", uri=True)
-        ) as database:
-            (record,) = database.execute("SELECT record FROM slots WHERE name = ?", (CHANNEL,)).fetchone()
-        return record if f'"path":"{made.target}"' in record else ""
-
-    wait_for(lambda: '"state":"soaking"' in state(), "it does not soak", deadline_s=_STEP_S)
+    wait_for(lambda: _stands(made, "soaking"), "it does not soak", deadline_s=_STEP_S)
     answer, crashed = made.ask(), set[int]()
     while made.device.service.running and len(crashed) < 3:
         try:
@@ -252,6 +244,14 @@ def _crash_runners(made: Fleet) -> str:
                 crashed.add(child.pid)
                 os.kill(child.pid, signal.SIGKILL)
     return answer
+
+
+def _stands(made: Fleet, state: str) -> bool:
+    """Whether the newest version stands in a state; read from the device's disk, which costs no process."""
+    place = f"file:{made.device.state / 'updates.db'}?mode=ro"
+    with closing(sqlite3.connect(place, uri=True)) as database:
+        (record,) = database.execute("SELECT record FROM slots WHERE name = ?", (CHANNEL,)).fetchone()
+    return f'"state":"{state}","target":{{"path":"{made.target}"' in record
 
 
 def _damaged(state: Path) -> list[str]:
