@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,8 @@ from bench.runtime.rivals import script
 from bench.updates import download_memory, ours, peers, report, write_speed
 from bench.updates.cache import Cache
 from bench.updates.cases import CASES, QUICK, Case, Pairs, changed_tensor_bytes
+from bench.updates.device import UpdateFailedError
+from bench.updates.download_memory import Growth
 from bench.updates.goals import OURS, Judged, Row, judge, judge_memory, judge_speed
 from bench.updates.peers import METHODS, Method, Pair
 
@@ -74,7 +76,7 @@ class Bench:
                 "chunks": update.chunks,
                 **asdict(update.traffic),
             }
-        except ours.NotMeasuredError as error:
+        except UpdateFailedError as error:
             self.notes.append(f"{model}, {case.name}: {error}")
         changed = 0 if case.kind == "adapter" else changed_tensor_bytes(old, new)
         self.rows.append(
@@ -85,11 +87,18 @@ class Bench:
         )  # fmt: skip
         self._say(f"{model}, {case.name}: {time.monotonic() - began:.0f} s")
 
-    def memory(self, file: Path) -> None:
-        """The growth of a real agent."""
+    def memory(self, file: Path, pairs: Sequence[Pair]) -> None:
+        """The growth of a real agent: while it fetches a file whole, and while it patches."""
         with tempfile.TemporaryDirectory() as folder:
             grown = download_memory.measure(file, Path(folder))
-        self.others["memory"] = [{**asdict(one), "grown_mib": one.grown_mib} for one in grown]
+        self.others["memory"] = []
+        self._grown(grown, file)
+        for pair in pairs:
+            with tempfile.TemporaryDirectory() as folder:
+                self._grown([download_memory.measure_patching(pair, Path(folder))], pair.new)
+
+    def _grown(self, grown: Sequence[Growth], file: Path) -> None:
+        self.others["memory"] += [{**asdict(one), "grown_mib": one.grown_mib} for one in grown]
         self.judged += [judge_memory(f"{one.way}, {file.name}", one.grown_mib) for one in grown]
 
     def speed(self, file: Path, folder: Path) -> None:
@@ -183,7 +192,9 @@ def main() -> int:
                     bench.measure(name, file, case)
         largest = cache.largest() or max(files.values(), key=lambda file: file.stat().st_size)
         if "memory" in measures:
-            bench.memory(largest)
+            patched = Case("memory", "finetune", "Q4_K_M", "1 %")
+            made = [Pair.of(*Pairs(name, file, cache).build(patched)) for name, file in files.items()]
+            bench.memory(largest, made)
         if "speed" in measures:
             bench.speed(largest, options.cache)
     except KeyboardInterrupt:

@@ -88,13 +88,12 @@ def _of_row(row: Row) -> Iterator[Judged]:
     if row.kind == "same":
         chunks = row.details["chunks_fetched"]
         yield Judged(title, f"{chunks} chunks", "0 chunks", _verdict(good=chunks == 0))
-    if row.kind == "finetune":
-        yield _at_most(f"{title}, the whole file", ours, row.wire_bytes.get("whole file", row.new_bytes))
-        if row.share == "1 %" and row.file_type in JUDGED_TYPES:
-            yield _at_most_of(title, row, "xdelta3", OF_XDELTA)
-            for method in row.wire_bytes:
-                if method.startswith("zstd --patch-from"):
-                    yield _at_most_of(title, row, method, OF_ZSTD_PATCH)
+    yield _at_most(f"{title}, the whole file", ours, row.new_bytes)
+    if row.kind == "finetune" and row.share == "1 %" and row.file_type in JUDGED_TYPES:
+        yield _at_most_of(title, row, "xdelta3", OF_XDELTA)
+        for method in row.wire_bytes:
+            if method.startswith("zstd --patch-from"):
+                yield _at_most_of(title, row, method, OF_ZSTD_PATCH)
 
 
 def _at_most(title: str, found: int, most: int) -> Judged:

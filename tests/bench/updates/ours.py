@@ -9,47 +9,45 @@ from bench.updates.cases import Case
 from bench.updates.device import DeviceUnderTest, Update
 from bench.updates.peers import Pair
 from bench.updates.site import Site
-from skerry_controller.artifacts.building import build_model
+from skerry_controller.artifacts.building import BuiltArtifact, build_adapter, build_model
 from skerry_controller.deltas import BuiltDelta, Version, build_delta
 from skerry_protocol.acceptance import Acceptance, SoakTerms
 from skerry_protocol.desired import TargetRef
 from skerry_protocol.manifest import FileEntry, decode_manifest
 from skerry_protocol.names import ArtifactRef
 
-NAME = "bench"
+NAME, ADAPTER_NAME = "bench", "bench-adapter"
 
 
 class Published(NamedTuple):
     """A version at the site."""
 
+    version: str
     target: TargetRef
     entry: FileEntry
     file: Path
-
-
-class NotMeasuredError(RuntimeError):
-    """The agent does not do this yet."""
 
 
 async def measure(case: Case, pair: Pair, folder: Path, cache: Cache) -> Update:
     """Bring a device from the old file to the new one, and check what it has then.
 
     Deltas, which take the publisher minutes, come from the cache when they were built before.
-
-    Raises:
-        NotMeasuredError: There is nothing to measure.
     """
-    if case.kind == "adapter":
-        raise NotMeasuredError("adapters are not updated by this bench yet")
     site = Site()
     try:
-        old, new = publish(site, "1", pair.old), publish(site, "2", pair.new)
-        await asyncio.to_thread(offer_delta, site, old, new, cache)
+        old = publish(site, "1", pair.old)
+        if case.kind == "adapter":
+            new = publish_adapter(site, pair.new, old.entry.sha256)
+            base, name, desired = None, ADAPTER_NAME, (old.target, new.target)
+        else:
+            new = publish(site, "2", pair.new)
+            base, name, desired = old, NAME, (new.target,)
+        await asyncio.to_thread(offer_delta, site, name, base, new, cache)
         device = await DeviceUnderTest.open(site, folder)
         try:
             await device.update(old.target, old.entry)
-            update = await device.update(new.target, new.entry)
-            await device.check(f"{NAME}@2", pair.new_sha256)
+            update = await device.update(desired[0], new.entry, *desired[1:])
+            await device.check(f"{name}@{new.version}", pair.new_sha256)
         finally:
             await device.close()
     finally:
@@ -60,24 +58,36 @@ async def measure(case: Case, pair: Pair, folder: Path, cache: Cache) -> Update:
 def publish(site: Site, version: str, file: Path) -> Published:
     """Describe a model as ``skerry artifact add`` does, and sign it."""
     acceptance = Acceptance(soak=SoakTerms(duration_s=0))  # nobody asks this device anything
-    built = build_model(ArtifactRef(NAME, version), file, acceptance=acceptance)
+    return _offered(site, build_model(ArtifactRef(NAME, version), file, acceptance=acceptance), file)
+
+
+def publish_adapter(site: Site, file: Path, base_sha256: str) -> Published:
+    """The same with an adapter."""
+    acceptance = Acceptance(soak=SoakTerms(duration_s=0))
+    ref = ArtifactRef(ADAPTER_NAME, "1")
+    return _offered(site, build_adapter(ref, file, base_sha256, acceptance=acceptance), file)
+
+
+def _offered(site: Site, built: BuiltArtifact, file: Path) -> Published:
     entry = decode_manifest(built.content).variants[0].files[0]
     site.add_blob(entry.sha256, file)
-    return Published(site.offer(built.target_path, built.content), entry, file)
+    return Published(built.ref.version, site.offer(built.target_path, built.content), entry, file)
 
 
-def offer_delta(site: Site, old: Published, new: Published, cache: Cache) -> None:
+def offer_delta(site: Site, name: str, old: Published | None, new: Published, cache: Cache) -> None:
     """Publish what ``skerry artifact delta`` would, if there is anything to save."""
-    name = f"delta-{old.entry.sha256[:16]}-{new.entry.sha256[:16]}"
+    base = "whole" if old is None else old.entry.sha256[:16]
     built: list[BuiltDelta] = []
 
     def make(pack: Path) -> None:
-        delta = build_delta(NAME, Version(new.entry, new.file), Version(old.entry, old.file), pack)
+        version = None if old is None else Version(old.entry, old.file)
+        delta = build_delta(name, Version(new.entry, new.file), version, pack)
         pack.touch()
         built.extend([delta] if delta is not None else [])
 
-    pack = cache.file(f"{name}.pack", make)
-    found = cache.result(name, lambda: _described(built))
+    stem = f"delta-{base}-{new.entry.sha256[:16]}"
+    pack = cache.file(f"{stem}.pack", make)
+    found = cache.result(stem, lambda: _described(built))
     if found["target_path"] is not None:
         site.add_blob(found["pack_sha256"], pack)
         site.offer(found["target_path"], found["content"].encode())
