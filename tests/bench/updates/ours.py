@@ -38,10 +38,10 @@ async def measure(case: Case, pair: Pair, folder: Path, cache: Cache) -> Update:
         old = publish(site, "1", pair.old)
         if case.kind == "adapter":
             new = publish_adapter(site, pair.new, old.entry.sha256)
-            base, name, desired = None, ADAPTER_NAME, (old.target, new.target)
+            name, base, desired = ADAPTER_NAME, None, [old.target, new.target]
         else:
             new = publish(site, "2", pair.new)
-            base, name, desired = old, NAME, (new.target,)
+            name, base, desired = NAME, old, [new.target]
         await asyncio.to_thread(offer_delta, site, name, base, new, cache)
         device = await DeviceUnderTest.open(site, folder)
         try:

@@ -1,12 +1,14 @@
 """A version that is a small change of another costs what changed, and the whole where that cannot be had."""
 
 import hashlib
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from skerry_agent.updates.sources import patches
 from skerry_controller.deltas import BuiltDelta, Version, build_delta
 from skerry_protocol.deltas import decode_delta_index, encode_delta_index
 from skerry_protocol.desired import TargetRef
@@ -154,3 +156,24 @@ async def test_a_missing_pack_costs_nothing_but_the_patches(
     offer(world, replace(delta, pack_sha256="0" * 64))
     await install(world, one, 1)
     assert await install(world, two, 2) == delta.made_bytes + delta.whole_bytes
+
+
+async def test_chunks_are_made_in_one_thread_which_then_ends(
+    world: World, one: Published, two: Published, delta: BuiltDelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread keeps the memory that it used once: in several, patching would take twice as much."""
+    threads = []
+
+    def make(offer: patches._Offer, data: bytes) -> bytes | None:
+        threads.append(threading.current_thread())
+        return made(offer, data)
+
+    made = patches._make
+    monkeypatch.setattr(patches, "_make", make)
+    await world.start()
+    offer(world, delta)
+    await install(world, one, 1)
+    await install(world, two, 2)
+    (thread,) = set(threads)
+    thread.join(timeout=10)
+    assert not thread.is_alive()

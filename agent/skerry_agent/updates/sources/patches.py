@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,17 +114,31 @@ class PatchSource:
         """
         if not self._pieces.open:
             return
-        for pack_sha256, offers in _by_pack(await self._offers(file_sha256, chunks)):
-            by_piece = {offer.piece: offer for offer in offers}
-            pieces = self._pieces.read(pack_sha256, list(by_piece), DeltaPiece.is_right)
-            async with aclosing(pieces):
-                async for piece, data in pieces:
-                    offer = by_piece[piece]
-                    made = await asyncio.to_thread(_make, offer, data)
-                    if made is None:
-                        self._spoiled.add((pack_sha256, piece.offset))
-                    else:
-                        yield offer.chunk, made
+        packs = _by_pack(await self._offers(file_sha256, chunks))
+        # In one thread: each thread keeps the memory that it used once, and patching takes much for a moment.
+        worker = ThreadPoolExecutor(1, thread_name_prefix="patches")
+        try:
+            for pack_sha256, offers in packs:
+                async with aclosing(self._make_all(pack_sha256, offers, worker)) as arriving:
+                    async for made in arriving:
+                        yield made
+        finally:
+            worker.shutdown(wait=False)
+
+    async def _make_all(
+        self, pack_sha256: str, offers: Sequence[_Offer], worker: ThreadPoolExecutor
+    ) -> AsyncGenerator[tuple[Chunk, bytes], None]:
+        loop = asyncio.get_running_loop()
+        by_piece = {offer.piece: offer for offer in offers}
+        pieces = self._pieces.read(pack_sha256, list(by_piece), DeltaPiece.is_right)
+        async with aclosing(pieces):
+            async for piece, data in pieces:
+                offer = by_piece[piece]
+                made = await loop.run_in_executor(worker, _make, offer, data)
+                if made is None:
+                    self._spoiled.add((pack_sha256, piece.offset))
+                else:
+                    yield offer.chunk, made
 
     async def _offers(self, file_sha256: str, chunks: Sequence[Chunk]) -> list[_Offer]:
         """The smallest piece for each chunk that has one."""
