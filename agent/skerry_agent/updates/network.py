@@ -75,46 +75,19 @@ class Network:
                 return
             self._check_open()
             self._demerits[source.name] = _FINE
-            async with aclosing(self._read_from(source, blob_sha256, missing, is_right, failure)) as right:
-                async for found in right:
-                    yield found
-        if missing:
-            raise failure
-
-    async def _read_from(
-        self,
-        source: RangeSource,
-        blob_sha256: str,
-        missing: dict[P, None],
-        is_right: Callable[[P, bytes], bool],
-        failure: "SourcesError",
-    ) -> AsyncGenerator[tuple[P, bytes], None]:
-        """What one source brings; the next piece is on its way while one is checked and kept."""
-        async with aclosing(source.read(blob_sha256, list(missing))) as arriving:
-            pulse = self._pulse()
-
-            def ask() -> asyncio.Task[tuple[P, bytes] | None]:
-                return asyncio.create_task(self._next(source.name, arriving, pulse, failure))
-
-            step = ask()
-            try:
-                while (found := await step) is not None:
-                    opened = self._closed_s() <= 0
-                    if opened:
-                        step = ask()
+            async with aclosing(source.read(blob_sha256, list(missing))) as arriving:
+                pulse = self._pulse()
+                while (found := await self._next(source.name, arriving, pulse, failure)) is not None:
                     if not await asyncio.to_thread(is_right, *found):
                         failure.wrong.append(source.name)
                         await self._reject(source.name, blob_sha256, found[0])
                         break
                     missing.pop(found[0], None)
                     yield found
-                    if not opened:
-                        if missing:
-                            self._check_open()
-                        step = ask()
-            finally:
-                step.cancel()
-                await asyncio.gather(step, return_exceptions=True)
+                    if missing:
+                        self._check_open()
+        if missing:
+            raise failure
 
     def _check_open(self) -> None:
         closed_s = self._closed_s()

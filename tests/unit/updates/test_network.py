@@ -1,12 +1,10 @@
-import asyncio
 import hashlib
-import threading
 from collections.abc import AsyncGenerator, Sequence
 
 import pytest
 
 from skerry_agent.updates import Traffic, UpdateLimits
-from skerry_agent.updates.network import Network, NetworkClosedError
+from skerry_agent.updates.network import Network
 from skerry_agent.updates.ports import P, SourceError
 from skerry_protocol.manifest import Chunk
 from support.registry import RecordedEvents, bytes_of, chunks_of, random_bytes
@@ -23,8 +21,6 @@ class Source:
         self.stop_after = stop_after
         self.wrong = wrong
         self.asked: list[int] = []
-        self.begun = 0
-        self.further = threading.Event()
 
     async def read(self, blob_sha256: str, pieces: Sequence[P]) -> AsyncGenerator[tuple[P, bytes], None]:
         del blob_sha256
@@ -32,9 +28,6 @@ class Source:
         for number, piece in enumerate(pieces):
             if number == self.stop_after:
                 raise SourceError("it stopped")
-            self.begun += 1
-            if number:
-                self.further.set()
             data = DATA[piece.offset : piece.offset + piece.length]
             yield piece, bytes(piece.length) if piece.offset == self.wrong else data
 
@@ -73,40 +66,3 @@ async def test_when_none_can_go_on_each_one_s_problem_is_told() -> None:
     network = make_network([Source("a", wrong=0), Source("b", stop_after=1)])
     with pytest.raises(SourceError, match="a: wrong bytes; b: it stopped"):
         await take(network)
-
-
-async def test_the_next_piece_comes_while_one_is_kept() -> None:
-    source = Source("a")
-
-    def keep(chunk: Chunk, data: bytes) -> bool:
-        return source.further.wait(10) and is_right(chunk, data)
-
-    got = [chunk async for chunk, _ in make_network([source]).read("a" * 64, CHUNKS, keep)]
-    assert got == list(CHUNKS)
-
-
-async def test_nothing_is_asked_for_once_the_network_closed() -> None:
-    source, kept = Source("a"), list[Chunk]()
-    network = Network([source], Traffic(), RecordedEvents(), UpdateLimits(), lambda: 60.0 * len(kept))
-
-    def keep(chunk: Chunk, data: bytes) -> bool:
-        kept.append(chunk)
-        return is_right(chunk, data)
-
-    with pytest.raises(NetworkClosedError):
-        async for _ in network.read("a" * 64, CHUNKS, keep):
-            pass
-    # One was on its way when the time was over.
-    assert (len(kept), source.begun) == (2, 2)
-
-
-async def test_who_stops_reading_leaves_nothing_running() -> None:
-    source = Source("a")
-    reading = make_network([source]).read("a" * 64, CHUNKS, is_right)
-    await anext(reading)
-    await reading.aclose()
-    begun = source.begun
-    for _ in range(5):
-        await asyncio.sleep(0)
-    assert source.begun == begun <= 2
-    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
