@@ -67,8 +67,14 @@ def test_ctrl_c_cancels_the_job(lasting_house: Controller, server: FileServer) -
     assert lasting_house.json("model", "list", *url(lasting_house)) == []
 
 
-def test_a_file_of_ones_own_is_no_source_for_a_controller(lasting_house: Controller, tmp_path: Path) -> None:
-    file = write_tiny_gguf(tmp_path / "mine.gguf")
-    refused = skerry(lasting_house, "model", "import", file, *url(lasting_house))
-    assert refused.returncode == 1
-    assert "import a file into a library of your own" in refused.stderr
+def test_a_file_of_ones_own_is_sent_to_the_controller(lasting_house: Controller, tmp_path: Path) -> None:
+    there = url(lasting_house)
+    file = write_tiny_gguf(tmp_path / "mine-F16.gguf")
+    made = lasting_house.json("model", "import", file, *there)
+    assert made["ref"] == "mine-f16@1"
+    assert made["origin"]["address"] == str(file)
+    lasting_house.run("model", "remove", "mine-f16", *there)
+    assert not [path for path in (lasting_house.data / "library").glob("uploads/**/*") if path.is_file()]
+    (tmp_path / "text.gguf").write_text("no model")
+    refused = skerry(lasting_house, "model", "import", tmp_path / "text.gguf", *there)
+    assert (refused.returncode, "not a GGUF file" in refused.stderr) == (1, True)

@@ -27,7 +27,7 @@ class FolderBlobStore:
 
     async def write(self, sha256: str, pieces: AsyncIterator[bytes], *, max_bytes: int) -> int:
         """Store the pieces as this blob; durable when it returns."""
-        path = self._path(sha256)
+        path = self.path(sha256)
         try:
             file = await asyncio.to_thread(self._open_partial)
         except OSError as error:
@@ -69,7 +69,7 @@ class FolderBlobStore:
 
     async def remove(self, sha256: str) -> None:
         """Remove the blob."""
-        path = self._path(sha256)
+        path = self.path(sha256)
 
         def remove() -> None:
             if path.exists():
@@ -129,7 +129,7 @@ class FolderBlobStore:
 
     def _size(self, sha256: str) -> int | None:
         try:
-            return self._path(sha256).stat().st_size
+            return self.path(sha256).stat().st_size
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -151,13 +151,14 @@ class FolderBlobStore:
 
     def _open(self, sha256: str) -> FileIO:
         try:
-            return FileIO(self._path(sha256), "rb")
+            return FileIO(self.path(sha256), "rb")
         except FileNotFoundError as error:
             raise BlobNotFoundError(f"there is no blob with the SHA-256 {sha256}: upload the file") from error
         except OSError as error:
             raise self._failed(error) from error
 
-    def _path(self, sha256: str) -> Path:
+    def path(self, sha256: str) -> Path:
+        """Where the blob lies, or would."""
         return self._folder / "sha256" / check_sha256(sha256)[:2] / sha256
 
     def _failed(self, error: OSError) -> WorldError:

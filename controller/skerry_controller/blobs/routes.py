@@ -58,13 +58,23 @@ async def _check_room(request: Request, blobs: FolderBlobStore) -> None:
 @router.put("/{sha256}", summary="Store the request's body as this blob")
 async def upload(sha256: str, request: Request, blobs: Blobs, limits: Limits) -> BlobBody:
     """Hash the body while it streams in; other bytes than promised are refused and not kept."""
+    return BlobBody(sha256=sha256, length=await receive_blob(sha256, request, blobs, limits))
+
+
+async def receive_blob(sha256: str, request: Request, blobs: FolderBlobStore, limits: BlobSettings) -> int:
+    """Store a request's body, unless it is stored already; returns its length in bytes.
+
+    Raises:
+        BlobRefusedError: It is something else than promised, too large, or broke off; nothing is kept.
+        WorldError: There is no room.
+    """
     stored = await blobs.size(sha256)
     if stored is not None:
-        return BlobBody(sha256=sha256, length=stored)
+        return stored
     try:
         await _check_room(request, blobs)
         length = await blobs.write(sha256, request.stream(), max_bytes=limits.max_blob_bytes)
     except ClientDisconnect as error:
         raise BlobRefusedError(f"the upload of {sha256} broke off: nothing was kept") from error
     log.info("blob_stored", sha256=sha256, length=length)
-    return BlobBody(sha256=sha256, length=length)
+    return length

@@ -102,7 +102,12 @@ class ControllerClient:
         return _json(await self._request("POST", path, content=content, headers=headers))
 
     async def upload_blob(
-        self, sha256: str, file: Path, progress: Callable[[int], None] = lambda _: None
+        self,
+        sha256: str,
+        file: Path,
+        progress: Callable[[int], None] = lambda _: None,
+        *,
+        place: str = "/blobs",
     ) -> None:
         """Send a file; the controller checks its hash.
 
@@ -110,6 +115,7 @@ class ControllerClient:
             sha256: Of the file.
             file: What to send.
             progress: Called with the number of bytes sent so far.
+            place: The path of the store that it is for.
         """
         try:
             length = (await asyncio.to_thread(file.stat)).st_size
@@ -124,7 +130,7 @@ class ControllerClient:
 
                 await self._request(
                     "PUT",
-                    f"/blobs/{sha256}",
+                    f"{place}/{sha256}",
                     content=pieces(),
                     headers={"Content-Length": str(length), "Content-Type": "application/octet-stream"},
                     timeout=_timeout(_LONG_ANSWER_TIMEOUT_S),

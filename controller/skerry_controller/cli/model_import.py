@@ -51,7 +51,7 @@ def import_model(
     or killed, goes on where it was when the same command is given again.
     """
     from skerry_controller.cli.model_frame import long_work  # noqa: PLC0415 - heavy, and only here
-    from skerry_controller.cli.model_remote import do_job  # noqa: PLC0415 - the same
+    from skerry_controller.cli.model_remote import import_there  # noqa: PLC0415 - the same
     from skerry_controller.cli.output import print_json  # noqa: PLC0415 - the same
 
     with long_work() as work:
@@ -59,7 +59,7 @@ def import_model(
             made = _into_folder(source, ref, license_id, sha256, data, work)
         else:
             body = {"kind": "import", "source": source, "ref": ref, "license": license_id, "sha256": sha256}
-            made = do_job(controller, body, work)
+            made = import_there(controller, body, work)
     if as_json:
         print_json(made)
     else:

@@ -7,7 +7,11 @@ from typing import Any, Final
 from skerry_controller.cli.client import ApiError, ControllerClient, work
 from skerry_controller.cli.model_frame import Work
 from skerry_controller.cli.output import print_note
-from skerry_controller.errors import NotFoundError
+from skerry_controller.errors import NotFoundError, UsageError
+from skerry_controller.workshop.importing.local import local_files
+from skerry_controller.workshop.importing.sources import LocalSource, parse_source
+from skerry_controller.workshop.library.inspection import inspect_model
+from skerry_controller.workshop.library.intake import hash_in_place
 from skerry_controller.workshop.progress import StoppedError
 from skerry_protocol.names import ArtifactRef
 
@@ -44,6 +48,34 @@ def do_job(url: str, body: Mapping[str, Any], watched: Work) -> dict[str, Any]:
         return _result(job)
 
     return work(None, follow, url=url)
+
+
+def import_there(url: str, body: Mapping[str, Any], watched: Work) -> dict[str, Any]:
+    """Import at a controller; a file of this machine is sent there first.
+
+    Raises:
+        ControllerError: It failed, here or there.
+        StoppedError: It was cancelled.
+    """
+    source = parse_source(body["source"])
+    if not isinstance(source, LocalSource):
+        return do_job(url, body, watched)
+    files = local_files(source.path)
+    if source.path.is_dir() or len(files) > 1:
+        raise UsageError(
+            f"{source.path} is more than one file: import it here, and send the file that 'skerry model "
+            "show' names"
+        )
+    inspect_model(files[0])  # before anything is sent
+    sha256 = hash_in_place(files[0], watched.progress, watched.stop)
+    total = files[0].stat().st_size
+
+    def sent(count: int) -> None:
+        watched.stop.check()
+        watched.progress(f"sending {files[0].name}", count, total)
+
+    work(None, lambda client: client.upload_blob(sha256, files[0], sent, place="/library/uploads"), url=url)
+    return do_job(url, {**body, "source": f"upload:{sha256}", "address": source.address}, watched)
 
 
 async def model_path(client: ControllerClient, model: str) -> str:

@@ -51,4 +51,4 @@ async def _health() -> dict[str, str]:
 
 
 def _is_upload(method: str, path: str) -> bool:
-    return method == "PUT" and path.startswith("/api/v1/blobs/")
+    return method == "PUT" and path.startswith(("/api/v1/blobs/", "/api/v1/library/uploads/"))

@@ -90,6 +90,7 @@ def _load(data: DataFolder, settings: ControllerSettings, clock: Clock, database
     )
     blobs = FolderBlobStore(data.blobs)
     library = LibraryKeeper(data.library, clock)
+    library.discard_uploads()
     return Core(
         data=data,
         settings=settings,

@@ -1,6 +1,7 @@
 """The controller's library through its API, and jobs one after the other."""
 
 import asyncio
+import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -111,10 +112,11 @@ async def test_a_model_is_quantized_by_a_job(
 
 
 REFUSED: list[tuple[dict[str, Any], int, str]] = [
-    ({"kind": "import", "source": "/etc/passwd"}, 400, "on the controller's machine"),
+    ({"kind": "import", "source": "/etc/passwd"}, 400, "takes a file that was sent"),
     ({"kind": "import", "source": "hf:x"}, 400, "names no repository"),
     ({"kind": "import", "source": "hf:a/b", "ref": "No"}, 400, "has no version"),
     ({"kind": "import", "source": "hf:a/b", "sha256": "12"}, 400, "not a SHA-256"),
+    ({"kind": "import", "source": "upload:../x"}, 400, "not a SHA-256"),
     ({"kind": "import", "source": "hf:a/b", "extra": 1}, 422, "Extra inputs"),
     ({"kind": "dance"}, 422, "does not match any of the expected tags"),
     ({"kind": "import", "source": "hf:a/b"}, 400, "no controller runs here"),
@@ -137,6 +139,25 @@ async def test_a_job_that_fails_says_why(
         job = await ended(client, (await client.post(f"{API}/jobs", json=body)).json()["id"])
     assert (job["state"], job["error"]["code"]) == ("failed", "refused")
     assert "404 Not Found" in job["error"]["message"]
+
+
+async def test_what_was_sent_is_hashed_imported_and_not_kept_apart(
+    opened: tuple[NewController, Core], client: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    content = write_tiny_gguf(tmp_path / "tiny.gguf").read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    wrong = await client.put(f"{API}/uploads/{'0' * 64}", content=content)
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "refused")
+    sent = await client.put(f"{API}/uploads/{sha256}", content=content)
+    assert sent.json() == {"source": f"upload:{sha256}", "length": len(content)}
+    body = {"kind": "import", "source": f"upload:{sha256}", "address": "/home/me/tiny-F16.gguf"}
+    async with working(opened[1].jobs):
+        job = await ended(client, (await client.post(f"{API}/jobs", json=body)).json()["id"])
+        assert (job["state"], job["subject"]) == ("done", "/home/me/tiny-F16.gguf")
+        assert job["result"]["ref"] == "tiny-f16@1"
+        again = await ended(client, (await client.post(f"{API}/jobs", json=body)).json()["id"])
+    assert "there is no file" in again["error"]["message"]
+    assert not list((opened[1].data.library / "uploads").rglob(sha256))
 
 
 def request_for(name: str) -> ImportRequest:

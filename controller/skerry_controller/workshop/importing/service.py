@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import msgspec
 
@@ -46,12 +46,14 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
         ref: The name and version that it gets; None for one made of its file's name.
         licence: Its id, instead of what source and header state.
         sha256: Of the single file, as the person knows it.
+        address: Of a local file: where it was before it came here.
     """
 
     source: Source
     ref: ArtifactRef | None = None
     licence: str | None = None
     sha256: str | None = None
+    address: str | None = None
 
 
 class Unfinished(msgspec.Struct, frozen=True):
@@ -190,8 +192,10 @@ class _Import:
             return self._convert(source.path, origin, offer)
         files = local_files(source.path)
         _check_single(self.wish.sha256, len(files))
-        origin = Origin(kind=origin_kind(source), address=source.address, at=self.library.now())
-        offer = Offer(files=(), stem=stem_of(files[0].name), hints=(source.address,))
+        address = self.wish.address or source.address
+        origin = Origin(kind=origin_kind(source), address=address, at=self.library.now())
+        name = PurePath(address).name if self.wish.address else files[0].name
+        offer = Offer(files=(), stem=stem_of(name), hints=(address,))
         return self._add(offer, files, origin)
 
     def from_source(self, offer: Offer, paths: list[Path]) -> Entry:

@@ -1,12 +1,18 @@
 """The controller's library: opened when somebody needs it, shared by who needs it at the same time."""
 
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+from skerry_controller.blobs import FolderBlobStore
 from skerry_controller.clock import Clock
 from skerry_controller.workshop.library import Library
+
+UPLOADS: Final = "uploads"
+"""In the library's folder: files that operators sent, until a job takes them in."""
 
 
 class LibraryKeeper:
@@ -15,6 +21,9 @@ class LibraryKeeper:
     Args:
         folder: Of the library; made at the first change.
         clock: Time.
+
+    Attributes:
+        uploads: Files on their way into the library.
     """
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -23,6 +32,11 @@ class LibraryKeeper:
         self._guard = threading.Lock()
         self._users = 0
         self._library: Library | None = None
+        self.uploads = FolderBlobStore(folder / UPLOADS)
+
+    def discard_uploads(self) -> None:
+        """For the start: the jobs that they were for are gone."""
+        shutil.rmtree(self._folder / UPLOADS, ignore_errors=True)
 
     @contextmanager
     def reader(self) -> Iterator[Library]:

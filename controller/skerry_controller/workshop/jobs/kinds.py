@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
+from skerry_controller.blobs import FolderBlobStore
 from skerry_controller.errors import UsageError
+from skerry_controller.workshop.jobs.keeper import UPLOADS
 from skerry_controller.workshop.jobs.requests import ImportRequest, JobRequest, QuantizeRequest
 from skerry_controller.workshop.library import Entry, Library
 from skerry_controller.workshop.library.views import entry_view
@@ -11,6 +13,7 @@ from skerry_controller.workshop.progress import Progress, StopSign
 from skerry_protocol.names import ArtifactRef, check_sha256
 
 Note = Callable[[str], None]
+_UPLOAD = "upload"
 
 
 def check(request: JobRequest) -> None:
@@ -22,7 +25,7 @@ def check(request: JobRequest) -> None:
     """
     if request.ref is not None:
         ArtifactRef.parse(request.ref)
-    if isinstance(request, ImportRequest):
+    if isinstance(request, ImportRequest) and _uploaded(request) is None:
         _wish(request)
 
 
@@ -45,9 +48,34 @@ def run(
 def _import(
     request: ImportRequest, library: Library, progress: Progress, stop: StopSign, note: Note
 ) -> Entry:
-    from skerry_controller.workshop.importing import import_model  # noqa: PLC0415 - when it runs
+    from skerry_controller.workshop.importing import Wish, import_model  # noqa: PLC0415 - when it runs
+    from skerry_controller.workshop.importing.sources import LocalSource  # noqa: PLC0415 - the same
 
-    return import_model(library, _wish(request), progress=progress, stop=stop, tell=note)
+    sha256 = _uploaded(request)
+    if sha256 is None:
+        return import_model(library, _wish(request), progress=progress, stop=stop, tell=note)
+    file = FolderBlobStore(library.folder / UPLOADS).path(sha256)
+    wish = Wish(
+        source=LocalSource(file),
+        ref=_ref(request),
+        licence=request.license,
+        sha256=sha256,
+        address=request.address,
+    )
+    try:
+        return import_model(library, wish, progress=progress, stop=stop, tell=note)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _uploaded(request: ImportRequest) -> str | None:
+    """The digest of the upload that is meant; None for another source."""
+    scheme, colon, rest = request.source.partition(":")
+    return check_sha256(rest) if colon and scheme == _UPLOAD else None
+
+
+def _ref(request: ImportRequest) -> ArtifactRef | None:
+    return None if request.ref is None else ArtifactRef.parse(request.ref)
 
 
 def _wish(request: ImportRequest) -> Any:
@@ -57,12 +85,12 @@ def _wish(request: ImportRequest) -> Any:
     source = parse_source(request.source)
     if isinstance(source, LocalSource):
         raise UsageError(
-            "a controller imports from web addresses, buckets, hubs and registries: import a file into a "
-            "library of your own, or on the controller's machine with 'skerry model import FILE --data DATA'"
+            "a controller imports from web addresses, buckets, hubs and registries, or takes a file that was "
+            "sent to it, as 'skerry model import FILE --controller URL' does"
         )
     return Wish(
         source=source,
-        ref=None if request.ref is None else ArtifactRef.parse(request.ref),
+        ref=_ref(request),
         licence=request.license,
         sha256=None if request.sha256 is None else check_sha256(request.sha256.lower()),
     )

@@ -12,18 +12,24 @@ class _Request(BaseModel):
 
 
 class ImportRequest(_Request):
-    """Bring a model into the library. Files of the controller's machine are no source here."""
+    """Bring a model into the library. Files of the controller's machine are no source here.
+
+    A file that was sent to ``/library/uploads`` before is ``upload:SHA256``.
+    """
 
     kind: Literal["import"]
     source: str = Field(max_length=_MAX_TEXT, description="As 'skerry model import' takes it.")
     ref: str | None = Field(default=None, description="NAME@VERSION; else made of the file's name.")
     license: str | None = Field(default=None, max_length=128)
     sha256: str | None = None
+    address: str | None = Field(
+        default=None, max_length=_MAX_TEXT, description="Of an upload: where the file was."
+    )
 
     @property
     def subject(self) -> str:
         """What it is about."""
-        return self.source
+        return self.address or self.source
 
 
 class QuantizeRequest(_Request):

@@ -4,10 +4,12 @@ import asyncio
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from pydantic import BaseModel
 
 from skerry_controller.audit import note
+from skerry_controller.blobs.routes import receive_blob
+from skerry_controller.blobs.settings import BlobSettings
 from skerry_controller.clock import utc_now
 from skerry_controller.database import Database
 from skerry_controller.operator_api.dependencies import Actor, provide
@@ -25,6 +27,7 @@ router = APIRouter(prefix="/library", tags=["library"])
 Keeper = Annotated[LibraryKeeper, Depends(provide(LibraryKeeper))]
 Jobs = Annotated[JobService, Depends(provide(JobService))]
 TheDatabase = Annotated[Database, Depends(provide(Database))]
+Limits = Annotated[BlobSettings, Depends(provide(BlobSettings))]
 Text = Annotated[str | None, Query(max_length=200)]
 
 
@@ -41,6 +44,13 @@ class JobErrorBody(BaseModel):
 
     code: str
     message: str
+
+
+class UploadBody(BaseModel):
+    """What an import takes for the file that was sent; the length is in bytes."""
+
+    source: str
+    length: int
 
 
 class JobBody(BaseModel):
@@ -125,6 +135,13 @@ async def remove_model(name: str, version: str, keeper: Keeper, database: TheDat
     async with database.transaction() as session:
         subject = _text(name, version)
         note(session, at=utc_now(), actor=actor, action="library_removed", subject=subject, sha256=sha256)
+
+
+@router.put("/uploads/{sha256}", summary="Send a model file for a job that imports it")
+async def upload(sha256: str, request: Request, keeper: Keeper, limits: Limits) -> UploadBody:
+    """The body is hashed while it streams in. Ask for the import of ``upload:SHA256`` next."""
+    length = await receive_blob(sha256, request, keeper.uploads, limits)
+    return UploadBody(source=f"upload:{sha256}", length=length)
 
 
 @router.post("/jobs", status_code=202, summary="Ask for long work on the library")
