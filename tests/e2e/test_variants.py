@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from e2e.conftest import CHANNEL, TINY, StartDevice
+from skerry_controller.workshop.library import Library
+from skerry_protocol.names import ArtifactRef
 from support.fleet import Controller
+from support.library import origin_of
 from support.tiny_gguf import write_tiny_gguf
 from support.tuning import tuned_file
 from support.waiting import finish_rollout, wait_for_slot
@@ -18,6 +21,18 @@ def serving(house: Controller, device: str) -> str:
 
 def files_of(house: Controller, ref: str) -> dict[str, str]:
     return {file["selector"]: file["sha256"] for file in house.json("artifact", "show", ref)["files"]}
+
+
+def check_advice(house: Controller, folder: Path, file: Path) -> None:
+    """Devices are chosen for by what they reported: what they are, and the speed of their own trials."""
+    with Library.open(folder) as library:
+        library.add(file, ArtifactRef.parse("mine@1"), origin=origin_of(file))
+    words = ("--selector", "site=lab", "--context", "128", "--min-tok-s", "1", "--data", folder)
+    [answer] = house.json("model", "advise", *words)
+    assert len(answer["group"]["devices"]) == 2
+    [candidate] = answer["advice"]["candidates"]
+    assert (candidate["rank"], candidate["speed"]["how"]) == (1, "measured")
+    assert any(device in candidate["speed"]["why"] for device in answer["group"]["devices"])
 
 
 def test_one_rollout_gives_each_device_its_own_variant(
@@ -38,6 +53,8 @@ def test_one_rollout_gives_each_device_its_own_variant(
     }
     assert serving(house, little.id) == files["size=small"]
     assert serving(house, big.id) == files[""]
+
+    check_advice(house, tmp_path / "library", large)
 
     tuned = tuned_file(large, "large-3.gguf"), tuned_file(small, "small-3.gguf")
     three = ("--variant", f"size=small={tuned[1]}")

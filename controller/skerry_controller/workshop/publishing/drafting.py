@@ -10,8 +10,8 @@ from skerry_controller.workshop.comparing.reading import (
     Subject,
     device_classes,
     generation_speed,
+    least,
     machines,
-    newest,
 )
 from skerry_controller.workshop.library import Machine
 from skerry_controller.workshop.publishing.margins import Margins
@@ -56,7 +56,7 @@ def draft_acceptance(
     classes = [device_class] if device_class is not None else classes_for([subject], selector)
     reasons: dict[str, str] = {}
     missing: list[str] = []
-    speed = _worst([generation_speed(subject, name) for name in classes], least=True)
+    speed = _worst([generation_speed(subject, name) for name in classes], lowest=True)
     floor = None
     if speed is None:
         where = f"where {selector!r} matches" if selector else "anywhere"
@@ -66,7 +66,7 @@ def draft_acceptance(
         if not selector:
             missing.append("the floor for speed is asked of all devices: give slower classes a variant")
         reasons["min_tokens_per_s"] = f"{margins.speed:g} % below {speed.low:.3g} tok/s {_where(speed)}"
-    first = _worst([newest(subject, "first_token_ms", name) for name in classes], least=False)
+    first = _worst([least(subject, "first_token_ms", name) for name in classes], lowest=False)
     ceiling = None
     if first is None:
         missing.append("no ceiling for the first token: it was not measured")
@@ -134,11 +134,11 @@ def _facts(machine: Machine) -> dict[str, str]:
     )
 
 
-def _worst(readings: Sequence[Reading | None], *, least: bool) -> Reading | None:
+def _worst(readings: Sequence[Reading | None], *, lowest: bool) -> Reading | None:
     found = [reading for reading in readings if reading is not None]
     if not found:
         return None
-    return min(found, key=lambda r: r.low) if least else max(found, key=lambda r: r.high)
+    return min(found, key=lambda r: r.low) if lowest else max(found, key=lambda r: r.high)
 
 
 def _where(reading: Reading) -> str:

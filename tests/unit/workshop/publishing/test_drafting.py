@@ -35,7 +35,8 @@ def test_a_class_that_was_not_measured_is_asked_for_no_speed_and_that_is_said() 
 
 
 def test_margins_are_taken_from_the_worst_that_was_measured() -> None:
-    load = figures(ENTRY, "load", figure("first_token_ms", 50.0, "ms", spread=0.2))
+    slow = figure("first_token_ms", 90.0, "ms", threads=1)
+    load = figures(ENTRY, "load", slow, figure("first_token_ms", 50.0, "ms", spread=0.2, threads=2))
     margins = Margins(speed=10, first_token=100, memory=50, perplexity=2)
     asked = draft_acceptance(Subject(ENTRY, [speed(ENTRY, 200), load]), "", margins).acceptance
     assert asked.min_tokens_per_s == 171.0  # 190 was the least
