@@ -88,8 +88,9 @@ class Line:
         if self._quick:
             depth, context, repetitions, prompt = "0", "512", "2", "64"
         else:
-            depth, context, repetitions, prompt = "0,512", "512,2048,4096", "5", "256"
-        points = ("--depth", depth, "--batch", "256", "--context", context)
+            depth, context, repetitions, prompt = "0,512", "512,2048", "3", "256"
+        cores = str(len(os.sched_getaffinity(0)))
+        points = ("--threads", cores, "--depth", depth, "--batch", "256", "--context", context)
         return (*points, "--repetitions", repetitions, "--prompt", prompt)
 
     def _model(
