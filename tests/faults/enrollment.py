@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults.layer import Layer
+from faults.layer import Layer, environment
 from faults.rooms import Run, Teller
 from faults.stage import Enrolling, Stage
 from skerry_agent.errors import AgentError
@@ -23,7 +23,9 @@ from support.enrollment_controller import EnrollmentController, Fleet
 def enrollment(folder: Path, story: str, *, again: bool) -> Iterator[Stage]:
     """The story, with its controller running."""
     command = [sys.executable, "-m", "faults.enrollment", str(folder / "stage"), story, str(int(again))]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(layered=False)
+    )
     try:
         assert process.stdout is not None
         if not process.stdout.readline():

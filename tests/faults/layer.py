@@ -55,11 +55,12 @@ def build() -> Path:
     return library
 
 
-def environment() -> Mapping[str, str]:
-    """What a process needs to have the layer under it."""
+def environment(*, layered: bool = True) -> Mapping[str, str]:
+    """What a process of the walk needs to find its modules, and to have the layer under it."""
     tests = str(Path(__file__).resolve().parents[1])  # where the workers' modules are
     paths = os.pathsep.join(filter(None, (tests, os.environ.get("PYTHONPATH"))))
-    return {**os.environ, "PYTHONPATH": paths, "LD_PRELOAD": str(build())}
+    found = {**os.environ, "PYTHONPATH": paths}
+    return {**found, "LD_PRELOAD": str(build())} if layered else found
 
 
 @dataclass(frozen=True)

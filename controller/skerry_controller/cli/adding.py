@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import typer
 from securesystemslib.signer import Signer
 
 from skerry_controller.artifacts.adding import Added, add_artifact
@@ -45,13 +46,14 @@ def variant_files(file: Path | None, variants: Sequence[str]) -> dict[str, Any]:
     """The fields of a :class:`Request` for ``[FILE] --variant SELECTOR=FILE…``.
 
     Raises:
-        UsageError: There is no file at all, or one has another form.
+        typer.BadParameter: There is no file at all.
+        UsageError: One has another form.
     """
     parsed = [parse_variant(text) for text in variants]
     if file is not None:
         return {"file": file, "variants": tuple(parsed)}
     if not parsed:
-        raise UsageError("say which file: NAME@VERSION FILE, or --variant SELECTOR=FILE")
+        raise typer.BadParameter("say which file: NAME@VERSION FILE, or --variant SELECTOR=FILE")
     *before, last = parsed
     return {"file": last.file, "selector": last.selector, "variants": tuple(before)}
 

@@ -224,7 +224,7 @@ def test_login_checks_the_token_and_pins_the_root(controller: Controller, tmp_pa
         (["artifact", "add", "tiny", "x.gguf"], 2, "has no version"),
         (["token", "create", "--expires", "soon"], 2, "not a duration"),
         (["token", "create", "--label", "nonsense"], 2, "is not a label"),
-        (["artifact", "add", "tiny@1"], 2, "Missing argument"),
+        (["artifact", "add", "tiny@1"], 2, "say which file"),
         (["nonsense"], 2, "No such command"),
     ],
 )
