@@ -28,6 +28,8 @@ def main() -> int:
     """Run the line; the exit code tells whether every step worked."""
     parser = argparse.ArgumentParser(prog="bench.models")
     parser.add_argument("--quick", action="store_true", help="a smoke: one model, one quantization")
+    names = [story.name for story in STORIES]
+    parser.add_argument("--model", action="append", choices=names, help="this model; may be repeated")
     parser.add_argument("--output", type=Path, default=None, help="where to write; else docs/")
     parser.add_argument("--keep", type=Path, default=None, help="work in this folder and leave it")
     options = parser.parse_args()
@@ -36,7 +38,8 @@ def main() -> int:
     began = time.monotonic()
     try:
         line = Line(folder, quick=options.quick)
-        stories = STORIES[:1] if options.quick else STORIES
+        wanted = options.model or names[: 1 if options.quick else None]
+        stories = [story for story in STORIES if story.name in wanted]
         results = [line.run(story) for story in stories]
         if output is not None and (options.output is not None or not line.failures):
             write_report(output, results, seconds=time.monotonic() - began)
