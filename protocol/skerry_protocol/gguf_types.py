@@ -43,6 +43,10 @@ SCALAR_FORMATS: Final = {
 """``struct`` format character of each value type of a fixed size."""
 
 
+WHOLE_TYPES: Final = frozenset({"F64", "F32", "F16", "BF16"})
+"""Names of the tensor types that lost nothing of a weight, or next to nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class TensorType:
     """How a tensor's elements are stored: blocks of ``block_elements`` elements in ``block_bytes`` bytes."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from skerry_agent.runtime.parked_prefixes import PARK_AFTER_S, ParkedPrefixes, States
-from skerry_agent.runtime.prefix_tree import Node, common_length, find
+from skerry_agent.runtime.prefix_tree import Node, Parked, common_length, find
 
 MIN_SHARED_TOKENS = 8
 """A shorter common beginning is read again: it would only make small nodes."""
@@ -213,10 +213,9 @@ class KvCache:
 
     def fill(self, held: Held, state: memoryview, end: int) -> bool:
         """Have a copy's cells follow those of a sequence, up to a position; False when that does not work."""
-        if self._spare is None or not self._cells.load_state(self._spare, state, held.length, end):
+        copy = Parked(held.length, end, state)
+        if self._spare is None or not self._parked.copy_back(copy, held.number, held.length, end):
             return False
-        self._cells.share(self._spare, held.number, held.length, end)
-        self._cells.cut(self._spare, 0)
         self.grow(held, end - held.length)
         return True
 

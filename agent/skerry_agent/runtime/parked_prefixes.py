@@ -79,15 +79,21 @@ class ParkedPrefixes:
         copy = node.parked
         if copy is None:
             raise RuntimeError("a node without a copy of its cells is to be taken back")
-        spare = self._sequence()
-        if not self._states.load_state(spare, memoryview(copy.state), copy.start, copy.end):
+        if not self.copy_back(copy, target, node.start, end):
             return None
-        self._states.share(spare, target, node.start, end)
-        self._states.cut(spare, 0)
         if end < node.end:
             return node.split(end - node.start)
         self.drop_copy(node)
         return node
+
+    def copy_back(self, copy: Parked, target: int, start: int, end: int) -> bool:
+        """Let a sequence hold cells of a copy at these positions; False when llama.cpp does not take it."""
+        spare = self._sequence()
+        if not self._states.load_state(spare, memoryview(copy.state), copy.start, copy.end):
+            return False
+        self._states.share(spare, target, start, end)
+        self._states.cut(spare, 0)
+        return True
 
     def hold(self, node: Node, work: Callable[[], bool]) -> bool:
         """Do something while which a node cannot be pushed out."""

@@ -15,7 +15,7 @@ class Parked:
 
     start: int
     end: int
-    state: bytearray
+    state: bytearray | memoryview
 
 
 class Node:

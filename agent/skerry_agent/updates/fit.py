@@ -37,23 +37,25 @@ def check_base(adapter: Manifest, model: Manifest, entry: FileEntry) -> Reason |
     )
 
 
-def choose_file(manifest: Manifest, facts: Mapping[str, str], limits: UpdateLimits) -> FileEntry | Reason:
-    """The file for this device, or why there is none."""
+def choose_file(
+    manifest: Manifest, facts: Mapping[str, str], limits: UpdateLimits
+) -> tuple[Manifest, FileEntry | Reason]:
+    """The manifest as this device reads it, and its file, or why there is none."""
     variant = manifest.variant_for(facts)
     if variant is None:
         offered = "; ".join(v.selector for v in manifest.variants)
-        return Reason(
+        return manifest, Reason(
             "no_variant",
             f"{manifest.ref} has no variant for this device ({_text(facts)}); there are: {offered}",
         )
-    entry = variant.files[0]
+    own, entry = manifest.narrowed(variant), variant.files[0]
     largest = max(chunk.length for chunk in entry.chunks)
     if largest > limits.max_chunk_bytes:
-        return Reason(
+        return own, Reason(
             "chunk_too_large",
             f"{manifest.ref} has a chunk of {largest} bytes; this agent takes {limits.max_chunk_bytes}",
         )
-    return entry
+    return own, entry
 
 
 def check_processor(manifest: Manifest, features: frozenset[str]) -> Reason | None:

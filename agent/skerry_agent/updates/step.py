@@ -114,10 +114,7 @@ def find_file(
     """The manifest as this device reads it, and its file, or why it gives none; None when it is lost."""
     if work.manifest is None:
         return None
-    manifest = decode_manifest(work.manifest)
-    variant = manifest.variant_for(facts)
-    own = manifest if variant is None else manifest.narrowed(variant)
-    return own, fit.choose_file(manifest, facts, limits)
+    return fit.choose_file(decode_manifest(work.manifest), facts, limits)
 
 
 def require_file(work: Work, facts: Mapping[str, str], limits: UpdateLimits) -> tuple[Manifest, FileEntry]:
@@ -157,5 +154,5 @@ def file_sha256(manifest: bytes | None, facts: Mapping[str, str], limits: Update
     """Digest of the file that a manifest gives this device, if it gives one."""
     if manifest is None:
         return None
-    entry = fit.choose_file(decode_manifest(manifest), facts, limits)
+    _, entry = fit.choose_file(decode_manifest(manifest), facts, limits)
     return None if isinstance(entry, Reason) else entry.sha256

@@ -74,12 +74,7 @@ async def test_a_prefix_longer_than_the_window_is_saved_in_pieces_and_restored_w
     async with open_runner(sliding, options=options) as runner:
         shared = len(await runner.tokenize(LONG))
         assert WINDOW - 1 + 64 <= shared < 2 * WINDOW - 2
-        expected, _ = await _answer(runner, LONG + "sea", share=False)
-        for word in ("sea", "rock", "old", "house", "land"):
-            await _answer(runner, LONG + word)
-        async with asyncio.timeout(10):
-            while len(_saved(tmp_path)) < 2:  # noqa: ASYNC110 - written beside the engine
-                await asyncio.sleep(0.01)
+        expected = await _answer_until_saved(runner, tmp_path)
     async with open_runner(sliding, options=options) as runner:
         found, finish = await _answer(runner, LONG + "sea")
         assert finish.usage.cached_tokens == finish.usage.prompt_tokens - 1
@@ -91,17 +86,23 @@ async def test_a_piece_without_what_it_continues_is_not_restored(
 ) -> None:
     options = RunnerOptions(threads=1, prefix_folder=tmp_path)
     async with open_runner(sliding, options=options) as runner:
-        expected, _ = await _answer(runner, LONG + "sea", share=False)
-        for word in ("sea", "rock", "old", "house", "land"):
-            await _answer(runner, LONG + word)
-        async with asyncio.timeout(10):
-            while len(_saved(tmp_path)) < 2:  # noqa: ASYNC110 - written beside the engine
-                await asyncio.sleep(0.01)
+        expected = await _answer_until_saved(runner, tmp_path)
     max(_saved(tmp_path), key=lambda path: path.stat().st_mtime_ns).unlink()
     async with open_runner(sliding, options=options) as runner:
         found, finish = await _answer(runner, LONG + "sea")
         assert finish.usage.cached_tokens == 0
         _assert_same(found, expected)
+
+
+async def _answer_until_saved(runner: Runner, folder: Path) -> list[TokenLogprobs]:
+    """An answer without sharing, and then others to the same beginning, until both its pieces are saved."""
+    expected, _ = await _answer(runner, LONG + "sea", share=False)
+    for word in ("sea", "rock", "old", "house", "land"):
+        await _answer(runner, LONG + word)
+    async with asyncio.timeout(10):
+        while len(_saved(folder)) < 2:  # noqa: ASYNC110 - written beside the engine
+            await asyncio.sleep(0.01)
+    return expected
 
 
 def _saved(folder: Path) -> list[Path]:

@@ -7,8 +7,8 @@ import msgspec
 from skerry_controller.workshop.choosing.expected import agent_memory
 from skerry_controller.workshop.choosing.predicted_size import BASE_TYPES
 from skerry_controller.workshop.choosing.wishes import Wishes
-from skerry_controller.workshop.comparing.rows import WHOLE_TYPES
 from skerry_controller.workshop.library import Entry
+from skerry_protocol.gguf_types import WHOLE_TYPES
 
 SHRINKS_BELOW = 0.97
 """A file that would hardly be smaller than its parent is not worth a quantization."""

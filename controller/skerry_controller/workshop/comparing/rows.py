@@ -15,6 +15,7 @@ from skerry_controller.workshop.comparing.reading import (
 )
 from skerry_controller.workshop.comparing.rules_of_thumb import bits_per_weight, memory_by_rule
 from skerry_controller.workshop.library import Entry
+from skerry_protocol.gguf_types import WHOLE_TYPES
 
 
 class Original(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,8 +86,6 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
 USUAL_CONTEXT = 2048
 _F16_BYTES = 2
-WHOLE_TYPES = ("F64", "F32", "F16", "BF16")
-"""Types of tensors that lost nothing, or next to nothing."""
 
 
 def compare_row(subject: Subject, device_class: str | None, known: Mapping[str, Entry]) -> Row:

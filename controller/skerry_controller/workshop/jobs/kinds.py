@@ -23,8 +23,7 @@ def check(request: JobRequest) -> None:
         UsageError: It asks for what a job does not do.
         NameSyntaxError: A name is none.
     """
-    if request.ref is not None:
-        ArtifactRef.parse(request.ref)
+    _ref(request)
     if isinstance(request, ImportRequest) and _uploaded(request) is None:
         _wish(request)
 
@@ -74,7 +73,7 @@ def _uploaded(request: ImportRequest) -> str | None:
     return check_sha256(rest) if colon and scheme == _UPLOAD else None
 
 
-def _ref(request: ImportRequest) -> ArtifactRef | None:
+def _ref(request: JobRequest) -> ArtifactRef | None:
     return None if request.ref is None else ArtifactRef.parse(request.ref)
 
 
@@ -102,7 +101,7 @@ def _quantize(
     from skerry_controller.workshop.quantizing import QuantizeSettings, quantize  # noqa: PLC0415 - the same
 
     settings = QuantizeSettings(
-        ref=None if request.ref is None else ArtifactRef.parse(request.ref),
+        ref=_ref(request),
         threads=request.threads,
         keep_output=request.keep_output,
         pure=request.pure,

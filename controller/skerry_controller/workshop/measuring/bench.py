@@ -5,7 +5,7 @@ from typing import Final
 
 from skerry_controller.clock import Clock, utc_now
 from skerry_controller.workshop.child import run_child
-from skerry_controller.workshop.library import Entry, Figures, Library
+from skerry_controller.workshop.library import Entry, Figure, Figures, Library
 from skerry_controller.workshop.library.figures import Kind
 from skerry_controller.workshop.measuring.busy import Neighbours
 from skerry_controller.workshop.measuring.load_child import Loaded, LoadJob
@@ -49,7 +49,7 @@ def bench_model(
     found = []
     for measure in (_measure_loading, _measure_memory, _measure_speed):
         kind, samples = measure(path, entry, plan, progress, stop)
-        figures = as_figures(entry, kind, samples, clock=clock)
+        figures = as_figures(entry, kind, to_figures(samples.samples), notes=samples.notes, clock=clock)
         library.record(figures)
         found.append(figures)
     return found
@@ -58,23 +58,24 @@ def bench_model(
 def as_figures(
     entry: Entry,
     kind: Kind,
-    samples: Samples,
+    values: tuple[Figure, ...],
     *,
+    notes: tuple[str, ...] = (),
     clock: Clock = utc_now,
     parent_sha256: str | None = None,
     corpus: str | None = None,
 ) -> Figures:
-    """Samples of this machine, with machine, versions and date."""
+    """Figures of this machine, with machine, versions and date."""
     return Figures(
         sha256=entry.sha256,
         kind=kind,
         machine=this_machine(),
         versions=versions(),
         measured_at=written(clock()),
-        figures=to_figures(samples.samples),
+        figures=values,
         parent_sha256=parent_sha256,
         corpus=corpus,
-        notes=samples.notes,
+        notes=notes,
     )
 
 

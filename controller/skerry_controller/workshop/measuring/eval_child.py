@@ -13,7 +13,14 @@ from skerry_controller.workshop.library import Figure
 from skerry_controller.workshop.measuring.eval_job import EvalJob, EvalResult
 from skerry_controller.workshop.measuring.llama import LlamaContext, LlamaModel
 from skerry_controller.workshop.measuring.questions import MAX_ANSWER_TOKENS, is_right, prompt_of
-from skerry_controller.workshop.measuring.windows import Estimate, Window, cut_windows, estimate, quantile
+from skerry_controller.workshop.measuring.windows import (
+    Estimate,
+    Window,
+    cut_windows,
+    estimate,
+    estimate_share,
+    quantile,
+)
 
 STEP_TOKENS = 64
 """Each token of a step has a row of logits: 64 MiB of them with a vocabulary of 262,144."""
@@ -94,7 +101,7 @@ class _Scores:
             found.append(_figure("kl_divergence", "nat", estimate(self._kl), count))
             worst = quantile(self._kl, 0.99)
             found.append(_figure("kl_divergence_p99", "nat", Estimate(worst, worst, worst), count))
-            found.append(_figure("same_top_share", "1", _share(self._same, count), count))
+            found.append(_figure("same_top_share", "1", estimate_share(self._same, count), count))
         return tuple(found)
 
 
@@ -115,7 +122,7 @@ def _ask(model: LlamaModel, job: EvalJob, parent: Parent) -> tuple[Figure, ...]:
         right += is_right(asking.answer(prompt_of(question.question)), question)
     asking.close()
     count = len(job.questions)
-    return (_figure("answers_right_share", "1", _share(right, count), count),)
+    return (_figure("answers_right_share", "1", estimate_share(right, count), count),)
 
 
 class _Asking:
@@ -149,15 +156,6 @@ class _Asking:
     def close(self) -> None:
         """Free the context."""
         self._context.close()
-
-
-def _share(some: int, count: int) -> Estimate:
-    """A share with its 95 % interval (Wilson's)."""
-    z, share = 1.96, some / count
-    middle = share + z * z / (2 * count)
-    wide = z * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    scale = 1 + z * z / count
-    return Estimate(share, (middle - wide) / scale, (middle + wide) / scale)
 
 
 def _figure(name: str, unit: str, value: Estimate, count: int) -> Figure:

@@ -9,8 +9,9 @@ import msgspec
 from skerry_controller.clock import Clock, utc_now
 from skerry_controller.workshop.child import run_child
 from skerry_controller.workshop.library import Entry, Figures, Library
+from skerry_controller.workshop.measuring.bench import as_figures
 from skerry_controller.workshop.measuring.eval_job import EvalJob, EvalResult
-from skerry_controller.workshop.measuring.machine import this_machine, usable_cores, versions, written
+from skerry_controller.workshop.measuring.machine import usable_cores
 from skerry_controller.workshop.measuring.questions import Question
 from skerry_controller.workshop.progress import Progress, StopSign, silent
 
@@ -54,25 +55,17 @@ def evaluate_model(
     module = "skerry_controller.workshop.measuring.eval_child"
     result = run_child(module, job, EvalResult, progress=progress, stop=stop or StopSign())
     size = "quick" if quick else "whole"
-    quality = Figures(
-        sha256=entry.sha256,
-        kind="quality",
-        machine=this_machine(),
-        versions=versions(),
-        measured_at=written(clock()),
-        figures=result.quality,
+    quality = as_figures(
+        entry,
+        "quality",
+        result.quality,
+        notes=_notes(entry, against),
+        clock=clock,
         parent_sha256=against.sha256 if against is not None else None,
         corpus=f"skerry-text, {size} ({_digest(text)})",
-        notes=_notes(entry, against),
     )
-    answers = msgspec.structs.replace(
-        quality,
-        kind="questions",
-        figures=result.questions,
-        parent_sha256=None,
-        corpus=f"skerry-questions, {size} ({_digest(msgspec.json.encode(questions))})",
-        notes=(),
-    )
+    asked = f"skerry-questions, {size} ({_digest(msgspec.json.encode(questions))})"
+    answers = as_figures(entry, "questions", result.questions, clock=clock, corpus=asked)
     for figures in (quality, answers):
         library.record(figures)
     return [quality, answers]

@@ -63,6 +63,15 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, mean - error, mean + error)
 
 
+def estimate_share(some: int, count: int) -> Estimate:
+    """A share of a count, and its 95 % interval (Wilson's)."""
+    share = some / count
+    middle = share + _Z * _Z / (2 * count)
+    wide = _Z * math.sqrt(share * (1 - share) / count + _Z * _Z / (4 * count * count))
+    scale = 1 + _Z * _Z / count
+    return Estimate(share, (middle - wide) / scale, (middle + wide) / scale)
+
+
 def quantile(values: Sequence[float], share: float) -> float:
     """The value below which that share of all lies."""
     ordered = sorted(values)

@@ -11,8 +11,8 @@ from skerry_controller.workshop.library import Entry
 from skerry_controller.workshop.quantizing.llama_log import Fallback, TensorPlan
 from skerry_controller.workshop.quantizing.types import QuantizationType
 from skerry_protocol.gguf_header import GgufHeader
+from skerry_protocol.gguf_types import WHOLE_TYPES
 
-FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 _OUTPUT = "output.weight"
 _TRAINED_TERNARY = re.compile(r"bitnet|ternary|trilm|(?<![0-9.])1[._]58", re.IGNORECASE)
 _MIB: Final = 1024 * 1024
@@ -82,7 +82,7 @@ def _quantized(tensors: Sequence[TensorPlan]) -> str | None:
     """The quantized type that most of the parent's weights have; None when none has one."""
     sizes: Counter[str] = Counter()
     for tensor in tensors:
-        if tensor.old not in FLOATS:
+        if tensor.old not in WHOLE_TYPES:
             sizes[tensor.old] += tensor.elements
     return sizes.most_common(1)[0][0] if sizes else None
 
@@ -125,12 +125,12 @@ def _about_fallbacks(
     groups = Counter((each.row, each.block, each.wanted, each.got) for each in fallbacks)
     if not groups:
         return []
-    matrices = sum(tensor.new not in FLOATS or tensor.new != tensor.old for tensor in tensors)
+    matrices = sum(tensor.new not in WHOLE_TYPES or tensor.new != tensor.old for tensor in tensors)
     parts = [
         f"{count} became {got} instead of {wanted} (rows of {row} do not divide by {block})"
         for (row, block, wanted, got), count in groups.most_common()
     ]
-    inside = Counter(tensor.new for tensor in tensors if tensor.new not in FLOATS)
+    inside = Counter(tensor.new for tensor in tensors if tensor.new not in WHOLE_TYPES)
     shown = ", ".join(f"{count} {name}" for name, count in inside.most_common())
     return [f"not all {kind.name}: of {matrices} matrices {'; '.join(parts)}. Really inside: {shown}"]
 

@@ -5,7 +5,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -90,7 +90,7 @@ def plan_quantization(
         keep_output=settings.keep_output,
         force=settings.force,
     )
-    return Plan(plan.kind, plan.old_length, plan.new_length, plan.tensor_types, (*plan.warnings, *warnings))
+    return replace(plan, warnings=(*plan.warnings, *warnings))
 
 
 def quantize(
